@@ -80,9 +80,14 @@ pub trait Ledger {
         None
     }
 
-    /// Claims a download for `owner` until a time, or extends its claim. Returns `false` if another owner has it. During a claim the
-    /// ledger refuses changes by others, except a [cancel](Change::Cancelled) and a [pause](Change::Paused), which
-    /// [`changes`](Self::changes) reports to the owner. The claim ends when the row is finished or paused.
+    /// Claims a download for `owner` until a time of the caller's clock, or extends its claim. Returns `false` if another owner has it,
+    /// and to an owner that has lost it: an owner is one drive, named by its process, `-`, and a number, and what another
+    /// drive may have changed since is not its to go on with. A ledger that shows who drives what may count the drives of a process as
+    /// one owner, if the tokens of its claims keep them apart. A ledger with a clock of its own counts how long the claim lasts from now.
+    ///
+    /// During a claim, and after it until the next one, the ledger refuses changes by owners that have lost it; during a claim also those by
+    /// all others. A [cancel](Change::Cancelled) and a [pause](Change::Paused) are always allowed, and [`changes`](Self::changes)
+    /// reports them to the owner. The claim ends when the row is finished or paused.
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.

@@ -137,6 +137,7 @@ pub fn extension(name: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    // X04
     #[cfg(unix)]
     #[test]
     fn what_only_other_systems_forbid_is_allowed_to_the_user_of_this_one_and_to_nobody_else() {

@@ -1,4 +1,4 @@
-//! Politeness to one origin: how many of its downloads may move at once (spec §6).
+//! Politeness to one origin: how many of its downloads may move at once.
 //!
 //! A server that answers 429 or 503 while another download from it moves has shown how many it takes. From then on no more
 //! than that many get a permit; the limit grows by one after each file that completes, and after each minute. A download

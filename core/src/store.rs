@@ -76,7 +76,8 @@ pub trait PartStore {
     /// `DestinationExists`, `DestinationRefused`, `Disk`; the part still exists then.
     async fn commit(&self, part: Self::Part, destination: &str, replace: Replace) -> Result<Committed, Error>;
 
-    /// Finds the file of an interrupted [`commit`](Self::commit). A destination with another size is not the file.
+    /// Finds the file of an interrupted [`commit`](Self::commit), and makes the name durable that it has by now. A destination with
+    /// another size is not the file.
     ///
     /// # Errors
     /// `Disk`.

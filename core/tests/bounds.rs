@@ -1,8 +1,9 @@
-//! What keeps a download from going on for ever (spec §6, G3).
+//! What keeps a download from going on for ever.
 
 use regrip_core::bounds::{Bounds, Next};
 use regrip_core::retry::AskedBy;
 use regrip_core::testing::{Constant, new_download};
+use regrip_core::time::Instant;
 use regrip_core::{Change, DownloadsConfig, Error, Row};
 use std::time::Duration;
 
@@ -166,4 +167,13 @@ fn counts_never_overflow() {
     let after = full.after_attempt(0, 0, 1);
     assert_eq!((after.in_a_row, after.in_all), (u32::MAX, u32::MAX));
     assert_eq!(next(after, &cut(), &config(u32::MAX, u32::MAX)), Next::Fail);
+}
+
+// T08
+#[test]
+fn a_monotonic_clock_that_goes_backwards_stands_still_and_none_overflows() {
+    let (early, late) = (Instant(Duration::from_secs(5)), Instant(Duration::from_secs(7)));
+    assert_eq!(early.since(late), Duration::ZERO);
+    assert_eq!(late.since(early), Duration::from_secs(2));
+    assert_eq!(late.after(Duration::MAX), Instant(Duration::MAX));
 }

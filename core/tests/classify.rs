@@ -1,4 +1,4 @@
-//! Transient or permanent (spec §4): every kind of error, and every status.
+//! Transient or permanent: every kind of error, and every status.
 
 use regrip_core::classify::{class_of_status, is_of_the_release};
 use regrip_core::error::Timeout;
@@ -80,6 +80,7 @@ fn table() -> Vec<(Error, Class, &'static str)> {
     ]
 }
 
+// D02
 #[test]
 fn every_error_has_its_class_and_code() {
     for (error, expected, code) in table() {

@@ -403,6 +403,7 @@ fn a_repr_digest_is_read_where_it_names_algorithms_that_are_known() {
     assert_eq!(head.stated.len(), 2);
 }
 
+// X05
 #[test]
 fn a_content_disposition_suggests_the_last_segment_of_its_name() {
     let table = [

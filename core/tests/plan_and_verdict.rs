@@ -1,4 +1,4 @@
-//! What to ask for and what the answer is worth: every row of the tables of spec §5.
+//! What to ask for and what the answer is worth: every row of the tables in the docs of `core::resume`.
 
 use regrip_core::http::{Head, body_end};
 use regrip_core::record::{Behaviour, DigestRow, DigestSource, RestartReason, Validators};
@@ -588,7 +588,7 @@ fn any_other_status_ends_the_attempt() {
     }
 }
 
-// H06, H14, H20, H26, H31
+// H06, H14, H20, H26, H31, FW12
 #[test]
 #[rustfmt::skip] // one line a row
 fn what_the_answer_to_a_plain_request_is_worth() {

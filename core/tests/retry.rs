@@ -1,4 +1,4 @@
-//! The retry loop and its waits (spec §2).
+//! The retry loop and its waits.
 
 use regrip_core::RetryPolicy;
 use regrip_core::random::Random;

@@ -69,6 +69,7 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
     }
 }
 
+// L07
 #[test]
 fn every_error_code_is_read_back_from_json_as_itself() {
     for code in ErrorCode::ALL {

@@ -1,4 +1,4 @@
-//! The semaphore: fair, conserving, resizable (spec §3).
+//! The semaphore: fair, conserving, resizable.
 
 use regrip_core::semaphore::{Acquire, Lane, Permit, Semaphore, ZeroPermits};
 use std::future::Future;
@@ -118,6 +118,7 @@ fn a_place_is_taken_at_the_first_poll() {
     assert!(poll(&mut polled_first).is_some());
 }
 
+// C12
 #[test]
 fn a_permit_comes_back_when_its_holder_panics() {
     let semaphore = semaphore(1);

@@ -53,6 +53,7 @@ fn what_a_torrent_has_besides_is_passed_over() {
     assert_eq!(read(&unsorted).expect("it is one").item, "42");
 }
 
+// X09
 #[test]
 fn a_foreign_torrent_is_told_from_a_stub() {
     let long = "x".repeat(1025);
@@ -72,7 +73,6 @@ fn a_foreign_torrent_is_told_from_a_stub() {
         (with(" jack:1a2b3c4d:42", INFO), "is not jack:"),
         (with("jack:1a2b3c4d:", INFO), "item id is empty"),
         (with(&format!("jack:1a2b3c4d:{long}"), INFO), "item id is longer"),
-        // X09
         (with("jack:1a2b3c4d:4\r\nX-Api-Key: 2", INFO), "item id has control characters"),
         (with("jack:1a2b3c4d:\u{0}", INFO), "item id has control characters"),
         (format!("{HEAD}e"), "no info"),

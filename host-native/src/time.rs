@@ -30,7 +30,7 @@ fn within(at: SystemTime) -> SystemTime {
 #[derive(Debug, Default)]
 pub(crate) struct Histogram(std::sync::Mutex<DurationCounts>);
 
-/// What a [`Histogram`] has counted.
+/// Durations that were counted.
 #[derive(Clone, Debug, Default)]
 pub struct DurationCounts {
     /// How many were at most as long as each of [`DurationCounts::BOUNDS`], those of the shorter ones left out.

@@ -175,6 +175,7 @@ fn what_one_download_asks_for_happens_in_that_order_and_reads_see_what_came_befo
     });
 }
 
+// K01
 #[test]
 fn whoever_no_longer_waits_holds_up_nobody() {
     let place = Place::new();

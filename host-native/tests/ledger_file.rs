@@ -86,6 +86,7 @@ fn a_ledger_that_was_open_to_others_is_closed_to_them() {
     assert_eq!(mode(&path), 0o600);
 }
 
+// L06
 #[test]
 fn the_last_handle_to_go_writes_the_log_back_and_closes_the_file() {
     let (folder, path) = place();
@@ -99,6 +100,7 @@ fn the_last_handle_to_go_writes_the_log_back_and_closes_the_file() {
     assert_eq!(files, [path]);
 }
 
+// L05
 #[test]
 fn a_file_of_the_first_schema_is_upgraded_with_its_rows() {
     let (_folder, path) = place();
@@ -310,6 +312,7 @@ fn an_upgrade_makes_rows_of_the_digests() {
     assert_eq!(left, 0, "the row takes its digests along");
 }
 
+// L05
 #[test]
 fn an_upgrade_that_fails_leaves_the_file_at_the_schema_before() {
     let (_folder, path) = place();
@@ -326,6 +329,7 @@ fn an_upgrade_that_fails_leaves_the_file_at_the_schema_before() {
     assert!(after.prepare("SELECT attempts FROM downloads").is_err());
 }
 
+// L05
 #[test]
 fn a_newer_schema_is_refused_and_not_a_byte_changes() {
     let (folder, path) = place();
@@ -342,6 +346,7 @@ fn a_newer_schema_is_refused_and_not_a_byte_changes() {
     assert!(snapshot(&folder) == before);
 }
 
+// L04
 #[test]
 fn what_is_not_a_ledger_is_refused_and_not_a_byte_changes() {
     let sound = {

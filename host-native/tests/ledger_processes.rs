@@ -51,6 +51,7 @@ fn snapshot(folder: &TempDir) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
+// L06
 #[test]
 fn a_refused_ledger_keeps_the_log_that_a_killed_process_left() {
     let (_folder, killed) = place();
@@ -74,6 +75,7 @@ fn a_refused_ledger_keeps_the_log_that_a_killed_process_left() {
     }
 }
 
+// L01
 #[test]
 fn a_write_waits_for_another_process_only_so_long() {
     let (_folder, path) = place();
@@ -91,6 +93,7 @@ fn a_write_waits_for_another_process_only_so_long() {
     assert_eq!(block_on(ledger.row(id)).unwrap().status, Status::Cancelled);
 }
 
+// K10
 #[test]
 fn while_the_ledgers_thread_is_stuck_the_callers_go_on_and_the_queue_stays_short() {
     let (_folder, path) = place();
@@ -185,6 +188,7 @@ fn added(child: &mut Child) -> impl Iterator<Item = i64> + use<> {
     })
 }
 
+// L06
 #[test]
 fn what_was_recorded_is_there_after_the_process_was_killed() {
     let (_folder, path) = place();
@@ -206,6 +210,7 @@ fn what_was_recorded_is_there_after_the_process_was_killed() {
     }
     assert!(told > 5 * 7);
 }
+// L01
 #[test]
 fn a_write_that_reads_first_is_not_thrown_back_by_another_writer() {
     let (_folder, path) = place();

@@ -209,6 +209,7 @@ fn a_senseless_value_is_an_error_that_names_row_and_column() {
     }
 }
 
+// L07
 #[test]
 fn a_row_of_a_status_from_a_later_version_is_kept_and_not_driven() {
     let place = Sqlite::new();

@@ -76,6 +76,7 @@ fn fifo(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
 }
 
+// D11
 #[test]
 fn links_folders_and_pipes_at_the_parts_name_are_refused_and_untouched() {
     block_on(async {
@@ -101,6 +102,7 @@ fn links_folders_and_pipes_at_the_parts_name_are_refused_and_untouched() {
     });
 }
 
+// D12
 #[test]
 fn a_part_in_a_folder_that_is_gone_is_a_disk_error_and_makes_no_folder() {
     block_on(async {

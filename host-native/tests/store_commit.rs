@@ -60,6 +60,7 @@ fn a_replaced_file_keeps_its_bytes_under_its_other_name() {
     });
 }
 
+// D10
 #[test]
 fn whatever_is_not_a_regular_file_is_never_replaced_nor_followed() {
     type Make = fn(&Place);
@@ -113,6 +114,7 @@ fn whatever_is_not_a_regular_file_is_never_replaced_nor_followed() {
     });
 }
 
+// D08
 #[test]
 fn a_part_that_somebody_replaced_is_not_given_the_name() {
     block_on(async {
@@ -128,6 +130,7 @@ fn a_part_that_somebody_replaced_is_not_given_the_name() {
     });
 }
 
+// K05
 #[test]
 fn one_destination_has_one_path_however_it_is_written() {
     let place = Place::new();
@@ -156,6 +159,7 @@ fn a_name_that_leaves_its_folder_is_refused() {
     destination(place.folder.path(), "..f").unwrap();
 }
 
+// D13
 #[test]
 fn a_part_lies_beside_its_file_under_a_name_that_always_fits() {
     let name_of = |name: &str| {
@@ -181,6 +185,7 @@ fn a_part_lies_beside_its_file_under_a_name_that_always_fits() {
     assert!(name_of(&all_extension).len() <= 255);
 }
 
+// D13
 #[test]
 fn a_file_with_the_longest_name_can_be_written_and_committed() {
     block_on(async {

@@ -82,6 +82,20 @@ fn a_part_held_by_ourselves_is_refused_with_our_own_pid_until_it_is_dropped() {
     block_on(store.remove(&part)).unwrap();
 }
 
+// D14
+#[test]
+fn two_names_of_one_part_as_where_case_is_ignored_have_one_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let [part, again] = ["f.part", "F.part"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let store = DiskStore::new();
+    let open = block_on(store.open(&part, OpenPart::Create)).unwrap();
+    std::fs::hard_link(&part, &again).unwrap();
+    let error = block_on(store.open(&again, OpenPart::Claimed)).unwrap_err();
+    assert_eq!(locked_by(&error), Some(std::process::id()));
+    drop(open);
+    drop(block_on(store.open(&again, OpenPart::Claimed)).unwrap());
+}
+
 #[test]
 fn a_refused_opener_does_not_loosen_the_lock() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,6 +109,7 @@ fn a_refused_opener_does_not_loosen_the_lock() {
 
 /// Eight threads open, write and remove one part as fast as they can. Whoever gets it must have it alone, and the file
 /// that has the name must be the one that was locked: otherwise a byte of one turns up with another.
+// K05
 #[test]
 fn openers_and_removers_at_once_never_share_a_part() {
     let folder = tempfile::tempdir().unwrap();

@@ -145,6 +145,7 @@ fn an_epoch_ends_with_the_boot_or_the_mount() {
     });
 }
 
+// C05, C06, C07
 #[test]
 fn an_interrupted_commit_is_found_on_the_side_it_was_on() {
     block_on(async {

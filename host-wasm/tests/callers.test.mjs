@@ -41,6 +41,7 @@ afterEach(() => {
 const place = (name = "film") => join(world.folder, name);
 const begun = (engine) => until(async () => (await engine.list())[0]?.bytes > 0);
 
+// FJ02
 test("a digest of a call that joins is checked for that call only, and two that differ are a conflict", async () => {
   const engine = new Engine({ ...QUICK, folder: world.folder });
   const url = `${origin}/film`;
@@ -91,6 +92,7 @@ test("a digest that cannot be read back for is an error of the call that asked f
   assert.ok(world.one.equals(Buffer.concat(got)));
 });
 
+// K06
 test("an abort ends its own call; the transfer goes on for the others and is cancelled with the last, and the part stays", async () => {
   const engine = new Engine({ ...QUICK, folder: world.folder });
   const url = `${origin}/film`;
@@ -150,6 +152,7 @@ test("engine.cancel ends all calls of a download, wherever its folder is", async
   for (const { done } of calls) await assert.rejects(done, { name: "AbortError", code: "cancelled" });
 });
 
+// FJ03
 test("one URL with two tokens is two files, each with its own headers", async () => {
   release();
   const engine = new Engine({ ...QUICK, folder: world.folder });
@@ -160,6 +163,7 @@ test("one URL with two tokens is two files, each with its own headers", async ()
   for (const index of [0, 1]) await assertFile(place(`film${index}`), world.one);
 });
 
+// X10
 test("a user with a password in the URL is sent as a header, and shown and kept nowhere", async () => {
   const engine = new Engine({ ...QUICK, folder: world.folder });
   const events = [];
@@ -193,6 +197,7 @@ test("a call that joins with other headers goes on with them, where those of the
   await assertFile(place(), world.one);
 });
 
+// FJ10
 test("leaving the iteration leaves the download; iterating again goes on with what comes", async () => {
   const engine = new Engine({ ...QUICK, folder: world.folder });
   const started = engine.start({ url: `${origin}/film`, to: place() });
@@ -206,6 +211,7 @@ test("leaving the iteration leaves the download; iterating again goes on with wh
   assert.equal((await started.done).bytes, world.one.length);
 });
 
+// FJ06
 test("the reader of a stream that is cancelled with a reason ends the download with that reason, also during a wait", async () => {
   const makes = {
     "a transform stream": () => new TransformStream(),
@@ -298,6 +304,7 @@ test("a stream is aborted with the reason, also where nothing was asked yet", as
   await assert.rejects(failing, (error) => error.code === "Network" && error.cause instanceof TypeError);
 });
 
+// FJ11
 test("after a reload what list() shows is enough to go on: by its id, as it is, or by its URL and path", async () => {
   const url = `${origin}/film?signature=secret`;
   for (const how of [

@@ -78,6 +78,7 @@ test("an error says what was asked for, how often it was tried, and what fetch t
   await assert.rejects(gone, (error) => error.cause instanceof TypeError && error.code === "Network");
 });
 
+// C03, C04, D06
 test("a killed process is gone on with by the next one, which finds what was left", async () => {
   const url = await serve([STALL]);
   const path = join(world.folder, "film");
@@ -101,6 +102,7 @@ test("a killed process is gone on with by the next one, which finds what was lef
   assert.deepEqual(await engine.list(), []);
 });
 
+// C10
 test("while a process writes a part, another one is told so and touches nothing", async () => {
   const url = await serve([STALL]);
   const path = join(world.folder, "film");
@@ -149,6 +151,7 @@ test("headers are sent, are not kept, and are missed by a resume", async () => {
   for (const { headers } of await world.faultd.gets("/film")) assert.ok(headers.some(([name, value]) => name.toLowerCase() === "x-api-key" && value === "secret"));
 });
 
+// X12
 test("an aborted signal asks for nothing", async () => {
   const url = await serve();
   const to = join(world.folder, "film");
@@ -219,6 +222,7 @@ test("memory and streams take the bytes too, and a cut does not show in them", a
   assert.equal(digest, sha256(world.one));
 });
 
+// D08
 test("a stream is compared with its last bytes, and fails rather than start over", async () => {
   const bare = ({ seed, size }) => ({ seed, size });
   const url = await serve([[{ cut: { after: 2_000_000 } }]], [bare(ONE)]);
@@ -244,6 +248,7 @@ test("a sink that cannot be read starts over where no ETag vouches for its bytes
   assert.ok(world.one.equals(sink.bytes()));
 });
 
+// L02
 test("a ledger of one's own is asked, and nothing is called durable before it was flushed", async () => {
   const url = await serve([[{ cut: { after: 2_000_000 } }]]);
   const story = [];
@@ -270,6 +275,7 @@ test("a ledger of one's own is asked, and nothing is called durable before it wa
   process.chdir(fileURLToPath(new URL(".", import.meta.url)));
 });
 
+// L04, L07
 test("a record that is no record is an error of the ledger, and nothing is overwritten", async () => {
   const url = await serve();
   const path = join(world.folder, "film");

@@ -163,6 +163,7 @@ test("a signal ends it while it asks, while it reads, and while it waits, with i
   }
 });
 
+// K07
 test("a reader that cancels ends the request, and one that does not read is waited for", async () => {
   const url = await serve([[{ stall: { after: 2_000_000 } }]]);
   const events = [];

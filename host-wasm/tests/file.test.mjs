@@ -25,6 +25,7 @@ async function fill(size, piece) {
   }
 }
 
+// X11
 test("small chunks and large ones all arrive, in order", async () => {
   await sink.size();
   await fill(3_000_000, 1013);
@@ -47,6 +48,7 @@ test("what was handed over counts, is read and is cut, before it is on the disk"
   assert.equal(await sink.size(), 1200);
 });
 
+// D15
 test("a folder that cannot be opened after the rename is a warning, and the file has its name", async () => {
   const { chmod, chown } = await import("node:fs/promises");
   const root = process.geteuid() === 0;
@@ -61,6 +63,7 @@ test("a folder that cannot be opened after the rename is a warning, and the file
   assert.deepEqual(await readdir(folder), ["file"]);
 });
 
+// D11
 test("a link in the part's place is not followed", async () => {
   await writeFile(join(folder, "elsewhere"), "precious");
   await symlink(join(folder, "elsewhere"), `${path}.part`);
@@ -80,6 +83,7 @@ async function tamper(context, instead) {
   context.after(() => (prototype.writev = writev));
 }
 
+// D04
 test("a write that takes only some of the bytes is gone on with", async (context) => {
   await tamper(context, (chunks, at, writev) => writev([chunks[0].subarray(0, 700)], at));
   await sink.size();
@@ -88,6 +92,15 @@ test("a write that takes only some of the bytes is gone on with", async (context
   assert.ok((await readFile(path)).equals(bytes(10_000)));
 });
 
+// D04
+test("a write of nothing is an error", async (context) => {
+  await tamper(context, async () => ({ bytesWritten: 0 }));
+  await sink.size();
+  await fill(10_000, 1000);
+  await assert.rejects(sink.commit(true), { message: "the system writes nothing" });
+});
+
+// D04
 test("after a write that failed nothing is written beyond the hole", async (context) => {
   const starts = [];
   await tamper(context, async (chunks, at, writev) => {

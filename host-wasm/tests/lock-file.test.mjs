@@ -199,6 +199,7 @@ test("the lock file of a long name has a name that fits", () => {
   }
 });
 
+// D02
 test("too many open files do not count as a lost lock", () => {
   const script = `
     import { openSync, utimesSync } from "node:fs";

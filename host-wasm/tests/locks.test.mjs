@@ -55,6 +55,7 @@ function native(...args) {
 
 const partBytes = (path) => stat(`${path}.part`).then(({ size }) => size, () => 0);
 
+// FJ01
 test("of two worker threads that download two versions to one path the second gets PartLocked, and there is one whole file", async () => {
   const path = join(world.folder, "film");
   // Half of the first version, and the rest once the second download has ended.
@@ -116,6 +117,7 @@ test("a download whose lock was replaced ends before its next write, and leaves 
   assert.equal(await readFile(`${path}.part.lock`, "utf8"), theirs);
 });
 
+// K05
 test("a sink that two engines are given has one writer", async () => {
   const url = await serve([STALL]);
   const sink = new MemorySink();

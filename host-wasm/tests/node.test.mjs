@@ -158,6 +158,7 @@ test("with the comparison turned off nothing is appended without a strong ETag",
   assert.deepEqual((await faultd.gets("/film")).map(({ range }) => range), ["bytes=0-", "bytes=0-"]);
 });
 
+// FW02
 test("a server that refuses ranges is asked for the whole file, which is compared", async () => {
   const answers = [[{ ignore_range: {} }, { cut: { after: 2_000_000 } }], [{ status: { code: 403 } }], [{ cut: { after: 3_000_000 } }]];
   await faultd.play({ files: { "/film": { versions: [ONE], answers } } });
@@ -184,6 +185,7 @@ test("without any validator an unchanged file goes on after its tail was compare
   assert.equal(from((await faultd.gets("/film"))[1]), told(events, "started")[1].from - 65_536);
 });
 
+// D07
 test("a part that nobody knows is left alone, unless it is to be adopted", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
   const { engine, path } = setUp();
@@ -275,6 +277,7 @@ test("a server that asks for a wait gets it, within the limit", async () => {
   assert.ok(waited >= 99, `${waited} ms`);
 });
 
+// X08, H20
 test("a coded body is refused: its bytes are not the file's", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], then: [{ coding: { name: "gzip" } }] } } });
   const { engine, path } = setUp();
@@ -390,6 +393,7 @@ test("a sink that fails is closed, and the next one of its name takes over", asy
   assert.ok(sound.bytes.equals(one));
 });
 
+// L08, K05
 test("the same download asked for twice is one, and another one for its sink is refused", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] }, "/other": { versions: [TWO] } } });
   const { engine } = setUp();
@@ -404,6 +408,7 @@ test("the same download asked for twice is one, and another one for its sink is 
   assert.equal((await faultd.gets("/film")).length, 1);
 });
 
+// D01
 test("a full disk is final, and says so", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
   const { engine } = setUp();

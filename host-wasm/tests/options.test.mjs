@@ -66,6 +66,7 @@ test("a wrong option of an engine is refused by name", async () => {
   }
 });
 
+// X12
 test("a wrong option of a download is refused by name, by every call that takes it", async () => {
   const engine = new Engine({ fetch: never, folder: world.folder });
   for (const [name, values] of Object.entries(JOB)) {
@@ -78,6 +79,7 @@ test("a wrong option of a download is refused by name, by every call that takes 
   }
 });
 
+// X06, X10
 test("a missing, wrong or hostile URL or destination is refused by name, and shows no secret", async () => {
   const engine = new Engine({ fetch: never, folder: world.folder });
   for (const url of [undefined, null, 1, "", "film", SECRET.replace("http://", "http:// "), "ftp://host/film", "file:///etc/passwd", "data:,film", {}, []]) {

@@ -21,6 +21,7 @@ async function serveFiles(files) {
 /** Waits until the last event but progress is this one, and some bytes are there. */
 const at = (events, event, bytes = 0) => until(() => names(events).at(-1) === event && (events.at(-1).bytes ?? 0) >= bytes);
 
+// K08
 test("a paused download gives its permit back, keeps its bytes, and goes on from them", async () => {
   const url = await serveFiles({ one: [STALL], two: [] });
   const events = [];
@@ -132,6 +133,7 @@ test("downloads start by priority, and in the order of their calls if they have 
   assert.deepEqual(started, order);
 });
 
+// K09
 test("an origin that is busy keeps no other from starting", async () => {
   const BUSY = [{ status: { code: 503, retry_after: "3600" } }];
   const other = await serveFiles({ moving: [STALL], "busy-1": [BUSY, BUSY], "busy-2": [BUSY, BUSY], "busy-3": [BUSY, BUSY], elsewhere: [] });

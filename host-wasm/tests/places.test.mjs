@@ -16,6 +16,7 @@ prepareWorld();
 const QUICK = { retryBaseDelayMs: 1, retryMaxDelayMs: 5 };
 const STALL = [{ stall: { after: 2_000_000 } }];
 
+// C12, X12
 test("what throws where the module cannot catch it ends at most its own download", async () => {
   const thrown = () => {
     throw new Error("thrown by a getter");
@@ -40,6 +41,7 @@ test("what throws where the module cannot catch it ends at most its own download
   await assertFile(path, world.one);
 });
 
+// FJ04, X04
 test("what no file can be is refused before anything is asked, and is left as it is", async () => {
   const url = await serve();
   const folder = join(world.folder, "folder");
@@ -59,6 +61,7 @@ test("what no file can be is refused before anything is asked, and is left as it
   assert.deepEqual(await readdir(world.folder), ["folder", "link"]);
 });
 
+// FJ04, D13
 test("long names are downloaded to, listed and gone on with", async () => {
   for (const name of ["x".repeat(255), `${"é".repeat(125)}.mkv`, "y".repeat(250), "z".repeat(245), `.${"a".repeat(254)}`]) {
     const url = await serve([STALL]);
@@ -76,6 +79,7 @@ test("long names are downloaded to, listed and gone on with", async () => {
   assert.equal((await readdir(world.folder)).length, 5);
 });
 
+// D13
 test("parts, locks and records of long names have names that fit", () => {
   const extension = `.${"e".repeat(65)}`;
   for (const [name, part] of [
@@ -128,6 +132,7 @@ test("a fetch may give Node's streams, async iterables, or all bytes at once", a
   }
 });
 
+// FJ05
 test("a fetch that gives what cannot be read is asked once, and the error says what is needed", async () => {
   const url = await serve();
   const odd = {

@@ -90,6 +90,7 @@ test("a permit is a value, released once", async () => {
   assert.equal(semaphore.used, 0);
 });
 
+// K02
 test("who gives up waiting loses nothing for the others", async () => {
   const semaphore = new Semaphore(1);
   const held = await semaphore.acquire();
@@ -103,6 +104,7 @@ test("who gives up waiting loses nothing for the others", async () => {
   assert.equal(semaphore.used, 0);
 });
 
+// K02
 test("who gives up after the grant has the permit, and work is not begun for nobody", async () => {
   const semaphore = new Semaphore(1);
   const held = await semaphore.acquire();
@@ -115,6 +117,7 @@ test("who gives up after the grant has the permit, and work is not begun for nob
   await assert.rejects(semaphore.run(() => assert.fail(), { signal: stop.signal }), (reason) => reason === "enough");
 });
 
+// K04
 test("more permits are handed out at once, fewer drain", async () => {
   const semaphore = new Semaphore(1);
   const held = [await semaphore.acquire()];
@@ -131,6 +134,7 @@ test("more permits are handed out at once, fewer drain", async () => {
   }
 });
 
+// T03, T04
 test("a Retry-After is seconds or a date", () => {
   const now = Date.UTC(2026, 0, 1);
   const table = [
@@ -150,6 +154,7 @@ test("a Retry-After is seconds or a date", () => {
   assert.equal(parseRetryAfter("Thu, 01 Jan 2026 00:00:30 GMT", new Date(now)), 30_000);
 });
 
+// T06
 test("the backoff is capped before it is drawn", () => {
   const random = () => 0.5;
   assert.deepEqual([1, 2, 3, 40, 2 ** 32 - 1].map((attempt) => backoffDelay(attempt, { random })), [500, 1000, 2000, 30_000, 30_000]);

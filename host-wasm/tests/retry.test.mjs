@@ -15,6 +15,7 @@ test("the package has the same functions", () => {
   for (const [name, value] of Object.entries(alone)) assert.equal(whole[name], value, name);
 });
 
+// T06
 test("a delay is the one that core draws", () => {
   for (const { ms, random, ...given } of vectors.backoffDelay) {
     const { attempt, ...options } = given;
@@ -46,6 +47,7 @@ test("retry makes the attempts of core, with its delays, and ends as core does",
   }
 });
 
+// K02, K03, K04
 test("a semaphore grants its permits to those whom core grants them, step by step", async () => {
   for (const { permits, steps } of vectors.semaphore) {
     const semaphore = new Semaphore(permits);

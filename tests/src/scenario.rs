@@ -20,7 +20,7 @@ pub const PATH: &str = "/file";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// The case of the acceptance plan, or `R01` and so on for a rule that has none.
+    /// The case of `tests/CASES.md`, or `R01` and so on for a rule that has none.
     pub id: String,
     /// The behaviour, as a sentence.
     pub name: String,

@@ -1,4 +1,4 @@
-//! The `downloads` block: what stands in for what it leaves out (spec §7).
+//! The `downloads` block: what stands in for what it leaves out.
 
 use regrip_core::{DownloadsConfig, OnExists};
 

@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// The cases of the acceptance plan that are scenarios, and what has no case there: the rules of retry (`R`) and verification
+/// The cases of `CASES.md` that are scenarios, and what has no case there: the rules of retry (`R`) and verification
 /// (`V`), the seed's behaviour (`S`), and the tables of `core::resume`: requests (`Q`), responses (`A`), full responses that
-/// are compared (`C`), bounds (`B`), and pieces of several connections (`P`).
+/// are compared (`W`), bounds (`B`), and pieces of several connections (`P`).
 const CASES: &[&str] = &[
     "H01", "H02", "H03", "H04", "H05", "H06", "H07", "H08", "H09", "H10", "H11", "H12", "H13", "H14", "H15", "H16",
     "H17", "H18", "H19", "H20", "H21", "H22", "H23", "H24", "H25", "H26", "H27", "H28", "H29", "H30", "H31", "H32",
     "H33", "H34", "H35", "H36", "H37", "H38", "H39", "D01", "D05", "D07", "D10", "T01", "T03", "T04", "T05", "R01",
     "R02", "R03", "R04", "R05", "R06", "R07", "R08", "R09", "S23", "V01", "V02", "V03", "V04", "V05", "V06", "V07",
     "V08", "V09", "V10", "V11", "V12", "V13", "V14", "V15", "V16", "V17", "V18", "V19", "V20", "V21", "FW05", "FW06",
-    "FW07", "Q03", "Q04", "Q06", "Q09", "Q11", "A01", "A02", "A03", "A05", "A07", "C01", "C02", "C03", "C04", "C05",
-    "C06", "B01", "B02", "P01", "P02", "P03", "P05", "P06", "P07", "P08", "P09", "P10", "P11", "P12", "P13", "P14",
+    "FW07", "Q03", "Q04", "Q06", "Q09", "Q11", "A01", "A02", "A03", "A05", "A07", "W01", "W02", "W03", "W04", "W05",
+    "W06", "B01", "B02", "P01", "P02", "P03", "P05", "P06", "P07", "P08", "P09", "P10", "P11", "P12", "P13", "P14",
     "P15", "P16", "P17", "P18", "P19", "P04", "P20", "P21", "P22", "P23", "P24", "P25", "P26", "P27", "P28", "P29",
     "P30", "P31", "P32", "P33",
 ];

@@ -1,5 +1,4 @@
-//! Every behaviour of the system regrip grew from has its line in `SEED.md`, and every test named there, in `FIELD.md` and in `EVERYDAY.md`
-//! exists.
+//! Every behaviour of the system regrip grew from has its line in `SEED.md`, and every test named there and in `EVERYDAY.md` exists.
 
 use regrip_tests::scenario;
 use std::collections::BTreeSet;
@@ -28,18 +27,13 @@ fn every_behaviour_is_shown_by_a_test() {
 fn every_test_that_is_named_exists() {
     let scenarios = scenario::all().expect("the scenarios make sense");
     let scenarios: BTreeSet<String> = scenarios.iter().map(|one| format!("{} {}", one.id, one.name)).collect();
-    let table = |name: &str| read_to_string(root().join(name)).expect("it is there");
-    let (field, everyday) = (table("tests/FIELD.md"), table("tests/EVERYDAY.md"));
+    let everyday = read_to_string(root().join("tests/EVERYDAY.md")).expect("it is there");
     // Their commands are in other columns.
     let everyday = everyday.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next());
     let text = seed();
     let seed = text.lines().filter(|line| line.starts_with("| S"));
-    let missing: Vec<_> = seed
-        .chain(field.lines().filter(|line| line.starts_with("| F")))
-        .chain(everyday)
-        .flat_map(named_in)
-        .filter(|(path, name)| !exists(&scenarios, path, name))
-        .collect();
+    let missing: Vec<_> =
+        seed.chain(everyday).flat_map(named_in).filter(|(path, name)| !exists(&scenarios, path, name)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
 }
 

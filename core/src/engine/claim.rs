@@ -8,53 +8,70 @@ use crate::error::{Error, Failed};
 use crate::host::{Host, unless_alone};
 use crate::ledger::Ledger;
 use crate::record::DownloadId;
-use crate::time::Clock;
+use crate::time::{Clock, Instant};
 use futures::future::{Either, select};
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
-/// Runs `work` while this process has the claim on the download. `part` names the download in the error.
+/// The owner that a drive is: each is one of its own, so that one that loses its claim is not taken for the next one.
+pub(super) fn owner<H: Host>(shared: &Shared<H>) -> String {
+    match shared.host.ledger().lease() {
+        Some(_) if !H::ALONE => format!("{}-{:016x}", shared.owner, shared.host.seed()),
+        _ => String::new(),
+    }
+}
+
+/// Runs `work` while `owner` has the claim on the download. `part` names the download in the error.
 pub(super) async fn while_claimed<H: Host, T>(
     shared: &Shared<H>,
-    id: DownloadId,
+    (id, owner): (DownloadId, &str),
     part: &str,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
     let lease = shared.host.ledger().lease().filter(|_| !H::ALONE);
+    let asked_at = shared.host.clock().now();
     if let Some(lease) = lease
-        && !unless_alone::<H, _>(extend(shared, id, lease)).await?
+        && !unless_alone::<H, _>(extend(shared, id, owner, lease)).await?
     {
         return Err(taken(part));
     }
     // Poll the claim first: after the machine was suspended, it is checked before another byte is written.
-    match select(unless_alone::<H, _>(lost(shared, id, lease)), pin!(work)).await {
+    match select(unless_alone::<H, _>(lost(shared, id, owner, lease, asked_at)), pin!(work)).await {
         Either::Left(((), _)) => Err(taken(part)),
         Either::Right((done, _)) => done,
     }
 }
 
 /// Gives the claim back: the drive has ended, and others need not wait for the end of its lease.
-pub(super) async fn release<H: Host>(shared: &Shared<H>, id: DownloadId) {
+pub(super) async fn release<H: Host>(shared: &Shared<H>, id: DownloadId, owner: &str) {
     let ledger = shared.host.ledger();
     if ledger.lease().is_some() {
         // If it fails, the claim ends by itself.
-        let _ = ledger.release(id, &shared.owner).await;
+        let _ = ledger.release(id, owner).await;
     }
 }
 
-/// Extends the claim three times per lease. Returns when it is lost or about to end; never, if nothing is claimed.
-async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Option<Duration>) {
+/// Extends the claim three times per lease. Returns when it is lost or about to end; never, if nothing is claimed. A claim lasts from
+/// the moment it was asked for, however late the answer is.
+async fn lost<H: Host>(
+    shared: &Shared<H>,
+    id: DownloadId,
+    owner: &str,
+    lease: Option<Duration>,
+    mut extended_at: Instant,
+) {
     let Some(lease) = lease else {
         return pending().await;
     };
     let clock = shared.host.clock();
     let step = lease / 3;
-    let mut extended_at = clock.now();
+    let mut next = extended_at.after(step);
     loop {
-        clock.sleep(step).await;
+        clock.sleep(next.since(clock.now())).await;
         let asked_at = clock.now();
-        let extension = pin!(extend(shared, id, lease));
+        next = asked_at.after(step);
+        let extension = pin!(extend(shared, id, owner, lease));
         let give_up = lease.saturating_sub(asked_at.since(extended_at) + step / 2);
         match select(extension, pin!(clock.sleep(give_up))).await {
             Either::Left((Ok(true), _)) => extended_at = asked_at,
@@ -66,10 +83,10 @@ async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Option<Duratio
     }
 }
 
-async fn extend<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Duration) -> Result<bool, Error> {
+async fn extend<H: Host>(shared: &Shared<H>, id: DownloadId, owner: &str, lease: Duration) -> Result<bool, Error> {
     let now = shared.host.clock().wall();
     match now.checked_add(lease) {
-        Some(until) => shared.host.ledger().claim(id, &shared.owner, until).await,
+        Some(until) => shared.host.ledger().claim(id, owner, until).await,
         None => pending().await, // a lease without an end never has to be extended
     }
 }

@@ -6,7 +6,7 @@
 //! The larger steps are boxed: one future of all of them would be large, and so would be its code.
 
 use super::admission::same_but_for_query;
-use super::claim::{release, while_claimed};
+use super::claim::{self, while_claimed};
 use super::line::Turn;
 use super::permits::{Leave, is_out, leave_to_move};
 use super::shared::{Asked, Moving, Shared, enter};
@@ -69,14 +69,28 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
-    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut signal, turn)).await;
+    let claimed = async {
+        if !H::ALONE && shared.host.ledger().lease().is_some() {
+            // Only from here on nothing in another process changes the row.
+            job.row = calls::row(&shared.host, id).await?;
+            if job.row.status.is_complete() {
+                return Ok(());
+            }
+            if !job.row.status.is_active() {
+                return Err(overruled(job.row.wrong_state()));
+            }
+        }
+        run(shared, &mut job, &mut signal, turn).await
+    };
+    let owner = claim::owner(shared);
+    let ended = while_claimed(shared, (id, &owner), &part, claimed).await;
     // The request counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
     let before = moving.filter(|moving| moving.url != job.row.new.source.url());
     let closed = close(&mut job, ended, before).await;
     if !H::ALONE {
-        unless_alone::<H, _>(release(shared, id)).await;
+        unless_alone::<H, _>(claim::release(shared, id, &owner)).await;
     }
     closed
 }
@@ -616,12 +630,11 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
         },
     };
     let sweeps = !is_trial && matches!(change, Change::Failed(_));
-    job.record(change).await?;
     if sweeps {
-        // The error is reported even if this fails.
+        // Before the end is recorded: after it the part may be of another process that retries. The error is reported even if this fails.
         let _ = sweep(job).await;
     }
-    Ok(())
+    job.record(change).await
 }
 
 /// Removes the empty part of a failed download.

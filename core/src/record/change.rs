@@ -339,10 +339,11 @@ impl NewDownload {
 
 impl Status {
     /// Returns `true` if a row with this status admits the change. Facts about bytes and attempts are always admitted; a change of the
-    /// status is not, once the row has ended.
+    /// status is not, once the row has ended, nor that its part is nobody's: by then another process may have taken it up.
     pub fn admits(self, change: &Change) -> bool {
         match change {
-            Change::Claimed(_)
+            Change::Claimed(false) => self.is_active(),
+            Change::Claimed(true)
             | Change::Fresh { .. }
             | Change::Resumed { .. }
             | Change::Checkpoint { .. }

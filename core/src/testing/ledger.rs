@@ -24,8 +24,8 @@ pub struct MemoryLedger {
 struct Leases {
     lease: Duration,
     clock: VirtualClock,
-    /// As the process named itself in its claims.
-    owner: Arc<Mutex<Option<String>>>,
+    /// The last owner that claimed each download through this handle.
+    owners: Arc<Mutex<BTreeMap<DownloadId, String>>>,
     /// The writes that the process has seen or made.
     seen: Arc<Mutex<u64>>,
 }
@@ -69,7 +69,7 @@ impl MemoryLedger {
             leases: Some(Leases {
                 lease,
                 clock,
-                owner: Arc::default(),
+                owners: Arc::default(),
                 seen: Arc::new(Mutex::new(self.tables().writes)),
             }),
         }
@@ -139,18 +139,26 @@ impl MemoryLedger {
         Ok(changed)
     }
 
-    /// Refuses a write about a download that another process has claimed.
-    fn fence(&self, tables: &Tables, id: DownloadId) -> Result<(), Error> {
+    /// Refuses a change of a download that another owner has claimed: while that claim lasts, and after it what a drive records that has
+    /// lost its own.
+    fn fence(&self, tables: &Tables, id: DownloadId, change: Option<&Change>) -> Result<(), Error> {
         let Some(leases) = &self.leases else {
             return Ok(());
         };
-        let mine = lock(&leases.owner).clone();
-        match tables.claims.get(&id) {
-            Some((owner, until)) if Some(owner) != mine.as_ref() && *until > leases.clock.wall() => {
-                Err(failed(&format!("download {id} is claimed by {owner}")))
-            }
-            _ => Ok(()),
+        let mut owners = lock(&leases.owners);
+        let mine = owners.get(&id);
+        let is_of_user =
+            matches!(change, Some(Change::Retried | Change::Unpaused | Change::Terms(_) | Change::Restart(_)));
+        if let Some((owner, until)) = tables.claims.get(&id)
+            && mine != Some(owner)
+            && (*until > leases.clock.wall() || (mine.is_some() && !is_of_user))
+        {
+            return Err(failed(&format!("download {id} is claimed by {owner}")));
         }
+        if matches!(change, Some(Change::Retried | Change::Unpaused)) {
+            owners.remove(&id); // a user of this process has it now, not the drive
+        }
+        Ok(())
     }
 }
 
@@ -196,7 +204,7 @@ impl Ledger for MemoryLedger {
 
     async fn begin_attempt(&self, id: DownloadId, begin: &NewAttempt) -> Result<u32, Error> {
         self.write(|tables| {
-            self.fence(tables, id)?;
+            self.fence(tables, id, None)?;
             let row = tables.row(id)?;
             if !row.status.is_active() {
                 return Err(row.wrong_state());
@@ -211,7 +219,7 @@ impl Ledger for MemoryLedger {
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
         self.write(|tables| {
             if !matches!(change, Change::Cancelled | Change::Paused) {
-                self.fence(tables, id)?;
+                self.fence(tables, id, Some(change))?;
             }
             let row = tables.row(id)?;
             if !row.status.admits(change) {
@@ -219,7 +227,8 @@ impl Ledger for MemoryLedger {
             }
             row.apply(change);
             if !row.status.is_active() {
-                tables.claims.remove(&id);
+                // Who had it last is remembered.
+                tables.claims.entry(id).and_modify(|(_, until)| *until = SystemTime::UNIX_EPOCH);
             }
             tables.changes.push((id, change.clone()));
             match change {
@@ -260,12 +269,14 @@ impl Ledger for MemoryLedger {
         }
         self.write(|tables| {
             tables.row(id)?;
+            let mut owners = lock(&leases.owners);
+            let had_it = owners.get(&id).is_some_and(|mine| mine == owner);
             let free = match tables.claims.get(&id) {
-                Some((other, until)) => other == owner || *until <= now,
-                None => true,
+                Some((other, until)) => other == owner || (!had_it && *until <= now),
+                None => !had_it,
             };
             if free {
-                *lock(&leases.owner) = Some(owner.to_owned());
+                owners.insert(id, owner.to_owned());
                 tables.claims.insert(id, (owner.to_owned(), until));
             }
             Ok(free)

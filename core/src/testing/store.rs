@@ -15,6 +15,10 @@ pub struct MemoryStore(Arc<Mutex<Disk>>);
 #[derive(Debug, Default)]
 struct Disk {
     names: BTreeMap<String, u64>,
+    /// The names as of the last sync of the folder.
+    durable_names: BTreeMap<String, u64>,
+    /// What changed them since, in order.
+    unsynced_names: Vec<Naming>,
     files: BTreeMap<u64, File>,
     boots: u64,
     rules: Option<StoreRules>,
@@ -23,6 +27,9 @@ struct Disk {
     failing_folder_syncs: u32,
     unnamed_bytes: Option<u64>,
 }
+
+/// Names that change together, as in a rename, with the file that each gets.
+type Naming = Vec<(String, Option<u64>)>;
 
 #[derive(Debug, Default)]
 struct File {
@@ -51,6 +58,7 @@ impl MemoryStore {
             file.bytes = bytes.to_vec();
             file.synced = bytes.to_vec();
         }
+        disk.sync_names();
     }
 
     /// Appends to a file, as another program would.
@@ -87,16 +95,26 @@ impl MemoryStore {
         self.disk().failing_folder_syncs = times;
     }
 
-    /// Simulates a power loss and a boot: data that was not synced is lost, and so are all locks.
+    /// Makes all names durable, as a sync of the folder does.
+    pub fn sync_names(&self) {
+        self.disk().sync_names();
+    }
+
+    /// Simulates a power loss and a boot: data that was not synced is lost, and so are all locks. Names stay.
     pub fn lose_power(&self) {
-        self.lose_power_but(|synced, _written| synced.to_vec());
+        self.lose_power_but(|synced, _written| synced.to_vec(), || true);
     }
 
     /// Simulates a power loss after which a file has the bytes that `keep` returns. It is called with the synced and with all written
-    /// bytes of each file: a disk keeps the synced ones, and of the others any part, or zeros in their place.
-    pub fn lose_power_but(&self, mut keep: impl FnMut(&[u8], &[u8]) -> Vec<u8>) {
+    /// bytes of each file: a disk keeps the synced ones, and of the others any part, or zeros in their place. `keep_name` is called
+    /// for each creation, renaming and removal whose folder was not synced: each of them may have reached the disk or not.
+    pub fn lose_power_but(&self, mut keep: impl FnMut(&[u8], &[u8]) -> Vec<u8>, mut keep_name: impl FnMut() -> bool) {
         let mut disk = self.disk();
         disk.boots += 1;
+        let unsynced = std::mem::take(&mut disk.unsynced_names);
+        disk.names = disk.durable_names.clone();
+        unsynced.into_iter().filter(|_| keep_name()).for_each(|naming| disk.rename(naming));
+        disk.sync_names();
         for file in disk.files.values_mut() {
             if file.bytes != file.synced {
                 file.bytes = keep(&file.synced, &file.bytes);
@@ -106,10 +124,12 @@ impl MemoryStore {
         }
     }
 
-    /// The number of synced bytes of the file or part with this name.
+    /// The number of bytes of the file or part with this name that no power loss takes: none if its name is not durable.
     pub fn synced(&self, path: &str) -> Option<u64> {
         let disk = self.disk();
-        disk.names.get(path).and_then(|inode| disk.files.get(inode)).map(|file| file.synced.len() as u64)
+        let inode = disk.names.get(path)?;
+        let bytes = disk.files.get(inode).map(|file| file.synced.len() as u64);
+        bytes.filter(|_| disk.durable_names.get(path) == Some(inode)).or(Some(0))
     }
 
     /// Simulates the death of the process: locks are released, written data stays.
@@ -135,8 +155,24 @@ impl MemoryStore {
 impl Disk {
     fn create(&mut self, path: &str) -> u64 {
         let inode = self.create_unnamed();
-        self.names.insert(path.to_owned(), inode);
+        self.rename(vec![(path.to_owned(), Some(inode))]);
         inode
+    }
+
+    /// Changes names until the next power loss; [`sync_names`](Self::sync_names) makes that durable.
+    fn rename(&mut self, naming: Naming) {
+        for (name, inode) in &naming {
+            match inode {
+                Some(inode) => self.names.insert(name.clone(), *inode),
+                None => self.names.remove(name),
+            };
+        }
+        self.unsynced_names.push(naming);
+    }
+
+    fn sync_names(&mut self) {
+        self.durable_names = self.names.clone();
+        self.unsynced_names.clear();
     }
 
     fn create_unnamed(&mut self) -> u64 {
@@ -190,31 +226,34 @@ impl PartStore for MemoryStore {
         if replace == Replace::Nothing && disk.names.contains_key(destination) {
             return Err(Error::DestinationExists { path: destination.to_owned() });
         }
-        if part.named {
-            disk.names.remove(&part.path);
-        }
-        disk.names.insert(destination.to_owned(), part.inode);
-        let unsynced = disk.failing_folder_syncs > 0;
-        disk.failing_folder_syncs = disk.failing_folder_syncs.saturating_sub(1);
-        drop(disk); // the part's own drop locks it
-        if unsynced {
+        let old_name = part.named.then(|| (part.path.clone(), None));
+        disk.rename(old_name.into_iter().chain([(destination.to_owned(), Some(part.inode))]).collect());
+        if disk.failing_folder_syncs > 0 {
+            disk.failing_folder_syncs -= 1;
+            drop(disk); // the part's own drop locks it
             let error = failed("sync the folder of", destination);
             return Ok(Committed::WithWarning(error));
         }
+        disk.sync_names();
+        drop(disk);
         Ok(Committed::Durable)
     }
 
     async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
-        let disk = self.disk();
+        let mut disk = self.disk();
         let is_file = |inode: &u64| {
             let length = disk.files.get(inode).map(|file| file.bytes.len() as u64);
             token(*inode) == committing.token && length == Some(committing.size)
         };
-        Ok(match (disk.names.get(part), disk.names.get(destination)) {
+        let found = match (disk.names.get(part), disk.names.get(destination)) {
             (Some(_), _) => Found::Part,
             (None, Some(inode)) if is_file(inode) => Found::Destination,
             (None, _) => Found::Nothing,
-        })
+        };
+        if found == Found::Destination {
+            disk.sync_names();
+        }
+        Ok(found)
     }
 
     async fn remove(&self, part: &str) -> Result<(), Error> {
@@ -223,7 +262,10 @@ impl PartStore for MemoryStore {
         if locked {
             return Err(Error::PartLocked { path: part.to_owned(), pid: None, lock_file: None });
         }
-        disk.names.remove(part);
+        if disk.names.contains_key(part) {
+            disk.rename(vec![(part.to_owned(), None)]);
+            disk.sync_names();
+        }
         Ok(())
     }
 }
@@ -268,7 +310,7 @@ impl Part for MemoryPart {
         if !self.named && disk.names.contains_key(&self.path) {
             return Err(Error::ForeignPart { path: self.path.clone() });
         }
-        disk.names.insert(self.path.clone(), self.inode);
+        disk.rename(vec![(self.path.clone(), Some(self.inode))]);
         disk.files.entry(self.inode).or_default().locked = true;
         self.named = true;
         Ok(())
@@ -302,6 +344,9 @@ impl Part for MemoryPart {
             if disk.failing_syncs > 0 {
                 disk.failing_syncs -= 1;
                 return Err(failed("sync", &self.path));
+            }
+            if self.named {
+                disk.sync_names();
             }
         }
         let unit = usize::try_from(self.rules().durable_unit_bytes).unwrap_or(1);

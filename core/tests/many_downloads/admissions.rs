@@ -1,4 +1,4 @@
-//! Which row an accepted download becomes (spec §6): one writer a destination, one row a source.
+//! Which row an accepted download becomes: one writer a destination, one row a source.
 
 use crate::world::*;
 use regrip_core::engine::{Accepted, Admission, NewUrl, admission};
@@ -71,7 +71,7 @@ fn a_peers_item_is_the_same_source_wherever_its_file_is() {
     assert_eq!(admission(&rows, &of(plain), NewUrl::Refused), Admission::Busy(1));
 }
 
-// L08
+// L08, C01, C02, K05
 #[test]
 fn the_same_source_gets_the_same_id_and_another_one_is_refused() {
     let world = World::answering(config(), |_| {

@@ -1,4 +1,4 @@
-//! An origin that sends downloads away while others of it move (spec §6).
+//! An origin that sends downloads away while others of it move.
 
 use crate::world::*;
 use futures::future::{join, join_all};

@@ -1,4 +1,4 @@
-//! Cancelling, ending, retrying, removing (spec §6, K06).
+//! Cancelling, ending, retrying, removing.
 
 use crate::world::slow::Slow;
 use crate::world::*;
@@ -345,6 +345,7 @@ fn what_another_process_is_writing_is_not_removed() {
     world.assert_whole(&content(1000));
 }
 
+// C11
 #[test]
 fn the_end_of_the_process_is_not_a_cancel() {
     let world = stalled();

@@ -46,6 +46,7 @@ fn owner(world: &World) -> String {
     world.host.ledger.claimed(1).expect("it is claimed").0
 }
 
+// C10
 #[test]
 fn of_two_processes_one_drives_a_download_and_the_other_one_asks_for_nothing() {
     let [one, other] = two(1);

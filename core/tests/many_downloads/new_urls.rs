@@ -83,6 +83,7 @@ fn another_url_goes_on_if_the_bytes_are_the_same_whatever_its_etag() {
     world.assert_whole(&file);
 }
 
+// FW11
 #[test]
 fn another_url_with_another_file_changes_nothing() {
     let (old, other) = (content(1000), bytes_of(2, 1000));

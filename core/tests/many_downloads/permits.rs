@@ -1,4 +1,4 @@
-//! Who may move bytes when (spec §6).
+//! Who may move bytes when.
 
 use crate::world::slow::Slow;
 use crate::world::*;

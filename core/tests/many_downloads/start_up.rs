@@ -1,4 +1,4 @@
-//! What an earlier process left, and how it is recovered (spec §5 Finish and §6 Start-up; C05 to C09).
+//! What an earlier process left, and how it is recovered.
 
 use crate::world::*;
 use regrip_core::engine::Recovered;
@@ -248,6 +248,7 @@ fn a_ledger_that_fails_in_the_repair_after_the_rename_is_a_warning() {
     next.assert_whole(&file);
 }
 
+// D15
 #[test]
 fn a_folder_that_cannot_be_synced_after_the_rename_is_a_warning_on_a_completed_row() {
     let file = content(1000);

@@ -1,4 +1,4 @@
-//! Peers that cannot be reached: their downloads wait, and spend nothing (spec §6).
+//! Peers that cannot be reached: their downloads wait, and spend nothing.
 
 use crate::world::*;
 use futures::future::{Either, join_all, select};

@@ -1,4 +1,4 @@
-//! What a file must hash to, who says so, and what a mismatch leads to (spec §5, Digest).
+//! What a file must hash to, who says so, and what a mismatch leads to.
 
 use crate::world::*;
 use regrip_core::hasher::Hasher;

@@ -1,4 +1,4 @@
-//! The part and the disk under it: checkpoints, room, failing syncs, whose part it is, the final name (spec §5).
+//! The part and the disk under it: checkpoints, room, failing syncs, whose part it is, the final name.
 
 use crate::world::*;
 use regrip_core::ledger::Ledger;
@@ -300,6 +300,7 @@ fn what_stands_at_the_destination_is_replaced_or_not_as_was_asked() {
 }
 
 // L02: whichever write fails, nothing is called finished that is not, and the next drive gets there.
+// L01
 #[test]
 fn a_ledger_that_fails_at_any_write_finishes_nothing_wrongly() {
     let file = content(100_000);

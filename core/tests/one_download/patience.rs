@@ -1,4 +1,4 @@
-//! Waiting for the network: what is a stall, and what is not (spec §5, Waiting).
+//! Waiting for the network: what is a stall, and what is not.
 
 use crate::world::slow::Slow;
 use crate::world::*;

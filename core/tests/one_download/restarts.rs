@@ -1,4 +1,4 @@
-//! Starting over: why, what it discards, and how often at most (spec §5, The response and Bounds).
+//! Starting over: why, what it discards, and how often at most.
 
 use crate::world::*;
 use regrip_core::record::RestartReason;

@@ -1,4 +1,4 @@
-//! How long the file is, who says so, and what is refused before a byte is written (spec §5, Size).
+//! How long the file is, who says so, and what is refused before a byte is written.
 
 use crate::world::*;
 use regrip_core::record::{KnownSize, NewDownload, RestartReason, SizeSource};

@@ -201,7 +201,7 @@ fn a_permanent_failure_of_a_resume_leaves_the_part_as_it_was() {
     world.assert_whole(&file);
 }
 
-// H20
+// H20, X08
 #[test]
 fn a_coded_body_is_refused_and_the_part_kept() {
     let file = content(1000);
@@ -285,6 +285,7 @@ fn a_finished_download_is_driven_no_further() {
     assert!(matches!(world.drive(99), Err(Error::NoSuchDownload(99))));
 }
 
+// X10
 #[test]
 fn a_url_is_shown_without_its_secrets() {
     for (url, shown) in [

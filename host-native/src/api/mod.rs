@@ -1,4 +1,4 @@
-//! The HTTP API of a running server (spec §10), and its dashboard.
+//! The HTTP API of a running server, and its dashboard.
 //!
 //! [`router`] turns a [`Control`] into the request handler of a [`Server`](crate::server::Server). If the same server shares
 //! folders with peers, [`beside`] puts both on one address: the peers' keys open the peer wire and nothing else, the

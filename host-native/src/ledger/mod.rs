@@ -2,7 +2,7 @@
 //!
 //! Read [`NativeLedger`] first: it is all that a ledger must offer. The engine writes by [`SendLedger`], what only shows
 //! downloads reads by [`Catalogue`], `serve` has its tables ([`ServeTables`]) and a share its own ([`SharedDigests`]).
-//! [`SqliteLedger`], in the folder `sqlite`, is that of one machine, [`PostgresLedger`], in the folder `postgres`, that of a fleet;
+//! [`SqliteLedger`], in the folder `sqlite`, is that of one machine, `PostgresLedger`, in the folder `postgres`, that of a fleet;
 //! each is named only at the place that opens it. The library without the feature `sqlite` needs less, a [`FileLedger`], and keeps it in memory.
 //! Nothing here decides about downloads.
 //!

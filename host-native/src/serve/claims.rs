@@ -242,6 +242,7 @@ mod tests {
         PeerItem { peer: PeerId::new("0123abcd").unwrap(), id: id.to_owned() }
     }
 
+    // X03
     #[test]
     fn copies_of_a_stub_are_one_piece_of_work() {
         let claims = Claims::default();
@@ -269,6 +270,7 @@ mod tests {
         assert!(matches!(claims.offer("a", &item("1")), Offered::New(_)));
     }
 
+    // C02
     #[test]
     fn a_download_that_is_taken_up_has_its_stub_by_name_and_by_item() {
         let claims = Claims::default();
@@ -279,6 +281,7 @@ mod tests {
         assert_eq!(claims.download_of(&item("2")), Some(8));
     }
 
+    // X03
     #[test]
     fn a_peer_has_so_many_claims_and_takes_no_room_from_others() {
         let claims = Claims::default();

@@ -561,6 +561,9 @@ const CODE: &str = "NoDownloads";
 /// `Ledger`.
 pub(super) async fn settle(control: &Control<impl NativeLedger>) -> Result<(), Error> {
     let (engine, ledger) = (control.engine(), control.ledger());
+    if ledger.fleet().is_some() {
+        return Ok(()); // other workers drive what is there
+    }
     ledger.close_open_attempts().await?;
     for id in engine.recover().await?.drive {
         let row = ledger.row(id).await?;

@@ -1,4 +1,4 @@
-//! `regrip serve`: from stubs in a folder to imported files, for a year without attention (spec §6, §8).
+//! `regrip serve`: from stubs in a folder to imported files, for a year without attention.
 //!
 //! ```text
 //! watch ── claims ── stub_run ── queue ── Control::drive ── finish ──┬── stub removed, import

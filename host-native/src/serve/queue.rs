@@ -333,11 +333,17 @@ pub(super) async fn settle_elsewhere<L: NativeLedger>(service: Arc<Service<L>>) 
     if service.control.ledger().fleet().is_none() {
         return;
     }
+    let mut settled = HashMap::new();
     loop {
         smol::Timer::after(SETTLE_EVERY).await;
-        for id in service.claims.downloads() {
-            let row = service.control.ledger().row(id).await;
-            if row.is_ok_and(|row| row.status.is_finished()) {
+        let ids = service.claims.downloads();
+        settled.retain(|id, _| ids.contains(id));
+        for id in ids {
+            // Each end once: what failed because of this machine is tried again at its own time.
+            if let Ok(row) = service.control.ledger().row(id).await
+                && row.status.is_finished()
+                && settled.insert(id, row.status) != Some(row.status)
+            {
                 service.control.drive(id); // which does no more than that
             }
         }

@@ -474,6 +474,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     }
 
+    // X01, X02
     #[test]
     fn only_a_regular_file_of_a_stubs_size_is_read() {
         let (folder, stubs) = folder(&[("real.torrent", "1")]);

@@ -1,4 +1,4 @@
-//! Sharing folders with peers (spec §8, the peer wire): handshake, search, item and file.
+//! Sharing folders with peers: handshake, search, item and file.
 //!
 //! Begin with [`Share`]. `library` has what Radarr and Sonarr list, `tree` walks the folders and opens files without following a link, `inventory` says what can be
 //! found and under which id, `validators` decides whether a request gets the file, `digests` computes SHA-256s in the

@@ -374,6 +374,7 @@ mod tests {
         assert_eq!(scan(root.path(), &[]).unwrap().refused, 8);
     }
 
+    // X02
     #[test]
     fn no_path_leads_outside_and_no_link_is_followed() {
         let outside = tempfile::tempdir().unwrap();

@@ -90,7 +90,12 @@ impl DiskStore {
 
     #[cfg(test)]
     pub(super) fn on(system: System) -> Self {
-        DiskStore { system, ..DiskStore::with_boot_id("a boot") }
+        DiskStore::on_boot(system, "a boot")
+    }
+
+    #[cfg(test)]
+    pub(super) fn on_boot(system: System, boot_id: &str) -> Self {
+        DiskStore { system, ..DiskStore::with_boot_id(boot_id) }
     }
 }
 
@@ -150,6 +155,8 @@ impl PartStore for DiskStore {
         Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
         } else if at_destination.is_some_and(|there| is_file(&there) && there.len() == committing.size) {
+            // Its process may have died before it synced the folder. If that fails, the file is there all the same.
+            let _ = self.folders.sync_folder_of(destination.as_ref(), &self.system).await;
             Found::Destination
         } else if at_part.is_some() {
             // Another inode, as a restored backup has it: its bytes are verified before it is committed.
@@ -293,6 +300,7 @@ pub(super) fn reserve(_: &File, _: u64) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    // D02
     #[test]
     fn a_full_disk_and_too_many_files_have_errors_of_their_own() {
         let cases = [

@@ -38,8 +38,6 @@ const READS: u32 = 5;
 pub(super) struct Locked {
     pub(super) file: Arc<File>,
     pub(super) id: FileId,
-    /// It was not there before.
-    pub(super) created: bool,
     /// It has a name, by which others can open it.
     is_locked: bool,
     /// Removed when this is dropped.
@@ -78,7 +76,7 @@ pub(super) fn open(path: &Path, how: OpenPart, system: &System) -> Result<Locked
         });
         if let Some((id, lock_file)) = lock? {
             let file = Arc::new(file);
-            return Ok(Locked { file, id, created, is_locked: true, lock_file });
+            return Ok(Locked { file, id, is_locked: true, lock_file });
         }
     }
     Err(changes_hands(path))
@@ -96,7 +94,7 @@ pub(super) fn open_unnamed(path: &Path) -> Option<(Locked, Metadata)> {
         let metadata = file.metadata().ok()?;
         let id = FileId::from(&metadata);
         static NAMES: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| Path::new(OPEN_FILES).exists());
-        let held = Locked { file: Arc::new(file), id, created: true, is_locked: false, lock_file: None };
+        let held = Locked { file: Arc::new(file), id, is_locked: false, lock_file: None };
         NAMES.then_some((held, metadata))
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -134,7 +132,7 @@ pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locke
         };
         if let Some((id, lock_file)) = lock(&file, path, system)? {
             let file = Arc::new(file);
-            return Ok(Some(Locked { file, id, created: false, is_locked: true, lock_file }));
+            return Ok(Some(Locked { file, id, is_locked: true, lock_file }));
         }
     }
     Err(changes_hands(path))

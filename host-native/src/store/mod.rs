@@ -18,6 +18,9 @@ mod lock_tests;
 mod object;
 mod part;
 mod path;
+#[cfg(test)]
+#[path = "../../tests/store/power_loss.rs"]
+mod power_loss;
 mod stdout;
 mod version;
 

@@ -81,7 +81,7 @@ impl DiskPart {
             end: metadata.len(),
             named,
             born_ns: version::born_ns(metadata),
-            nameless: held.created,
+            nameless: true, // a process that created it may have died before it synced the folder
             epoch: Epoch::of(&held.file, boot_id),
             held,
             path,

@@ -287,6 +287,7 @@ mod tests {
         address.parse().unwrap()
     }
 
+    // X06, X07
     #[test]
     fn each_address_is_reached_from_no_farther_than_where_it_is() {
         let table: [(Proximity, &[&str]); 4] = [

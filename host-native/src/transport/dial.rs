@@ -488,6 +488,7 @@ mod tests {
         }
     }
 
+    // X07
     #[test]
     fn only_allowed_addresses_of_a_name_are_connected_to() {
         let origin: Origin = "http://a.test/".parse().unwrap();

@@ -1,6 +1,6 @@
 //! What went wrong, in the core's words.
 //!
-//! The class follows from the variant (spec §4), so the choice made here is what decides about another attempt: broken
+//! The class follows from the variant, so the choice made here is what decides about another attempt: broken
 //! connections, timeouts and broken chunks are transient, a broken head and a bad certificate are permanent. Nothing here
 //! names a URL with its query or its userinfo.
 

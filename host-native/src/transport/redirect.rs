@@ -225,6 +225,7 @@ mod tests {
         }
     }
 
+    // X06
     #[test]
     fn a_location_that_leads_nowhere_good_is_refused() {
         let table: [(&str, &[&str], &str); 10] = [

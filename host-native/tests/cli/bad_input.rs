@@ -114,6 +114,7 @@ fn bad_input_is_refused_before_anything_is_written() {
     assert!(bench.server.log().is_empty(), "a request was made");
 }
 
+// L04
 #[test]
 fn a_state_file_that_cannot_be_used_is_exit_3_and_stays_as_it_is() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(Version::new(1, 10))));

@@ -57,6 +57,7 @@ fn a_server_that_ignores_conditions_is_believed_by_an_identical_strong_etag() {
     assert_eq!(conditions(&bench), [(None, None), (etag, None), (None, None)]);
 }
 
+// FD05
 #[test]
 fn a_new_version_replaces_the_file_once_it_is_complete_and_a_cut_is_resumed() {
     let (old, new) = (Version::new(1, 300_000).etag("\"v1\""), Version::new(2, 300_000).etag("\"v2\""));
@@ -143,6 +144,7 @@ fn force_gives_up_an_unfinished_download_of_another_url() {
     assert_eq!(bench.names(), ["film"]);
 }
 
+// FD06
 #[test]
 fn colliding_names_are_numbered_in_the_order_given_and_the_same_run_again_changes_nothing() {
     for by_list in [false, true] {

@@ -9,6 +9,7 @@ fn film() -> Version {
     Version::new(1, 300_000).etag("\"v1\"")
 }
 
+// D07
 #[test]
 fn a_part_that_is_not_ours_is_left_alone_until_it_is_adopted() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
@@ -25,6 +26,7 @@ fn a_part_that_is_not_ours_is_left_alone_until_it_is_adopted() {
     assert_eq!(bench.ranges("/film"), [Some(format!("bytes={}-", 150_000 - 65_536))]);
 }
 
+// D08
 #[test]
 fn an_adopted_part_of_another_file_is_started_over() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
@@ -33,6 +35,7 @@ fn an_adopted_part_of_another_file_is_started_over() {
     bench.assert_is("film", Content::new(1, 300_000));
 }
 
+// D11
 #[test]
 fn a_part_that_is_a_link_is_not_followed() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
@@ -44,6 +47,7 @@ fn a_part_that_is_a_link_is_not_followed() {
     }
 }
 
+// K05
 #[test]
 fn a_destination_that_another_source_has_begun_is_refused_with_exit_2() {
     let script = Script::new()
@@ -73,6 +77,7 @@ fn the_source_of_a_second_process_is_told_who_holds_the_part() {
     first.wait().expect("ended");
 }
 
+// D02
 #[test]
 fn too_few_open_files_are_not_taken_for_a_lock_and_fail_no_whole_file() {
     let names: Vec<String> = (0..40).map(|number| format!("/film{number}")).collect();
@@ -103,6 +108,7 @@ fn too_few_open_files_are_not_taken_for_a_lock_and_fail_no_whole_file() {
     }
 }
 
+// D01
 #[test]
 fn a_full_disk_is_exit_3_keeps_the_part_and_goes_on_when_there_is_room() {
     // Too large for the disk, and of unknown length, so that it fills up on the way.
@@ -183,6 +189,7 @@ fn films() -> Script {
     Script::new().file("/film", FileScript::honest(film())).file("/first", FileScript::honest(film()))
 }
 
+// L02
 #[test]
 fn a_state_file_that_cannot_say_completed_is_a_warning_and_the_next_run_says_it() {
     let bench = fetched_but_not_recorded(films());

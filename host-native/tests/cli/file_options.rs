@@ -186,6 +186,7 @@ fn a_commit_that_a_crash_interrupted_is_finished_with_the_time_of_the_server() {
     assert!(ran.err.contains("unchanged, fetched 20"), "{}", ran.err);
 }
 
+// X05
 #[test]
 fn the_server_names_the_file_if_it_may_and_its_response_is_the_download() {
     let table = [

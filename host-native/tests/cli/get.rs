@@ -113,6 +113,7 @@ fn the_state_file_is_no_destination() {
     }
 }
 
+// D10
 #[test]
 fn a_link_at_the_destination_is_neither_followed_nor_replaced() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));

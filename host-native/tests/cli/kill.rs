@@ -12,12 +12,18 @@ fn slow(bytes_per_second: u64) -> Bench {
     Bench::serving(Script::one("/film", file).bytes_per_second(bytes_per_second))
 }
 
+/// How often the tests with kills at random moments run: once, or as often as the campaign says.
+fn rounds() -> u32 {
+    std::env::var("REGRIP_KILL_ROUNDS").map_or(1, |text| text.parse().expect("a number"))
+}
+
 fn wait_for_bytes(bench: &Bench, bytes: u64) {
     while length(&bench.path("film.part")) < bytes {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
+// C11
 #[test]
 fn after_ctrl_c_the_same_command_goes_on_from_the_bytes_on_disk() {
     for signal in ["INT", "TERM"] {
@@ -39,10 +45,12 @@ fn after_ctrl_c_the_same_command_goes_on_from_the_bytes_on_disk() {
     }
 }
 
+// C03, C04, C09, D06
 #[test]
 fn killed_ten_times_at_random_moments_it_still_ends_with_one_whole_file() {
     // The same total rate over one connection and over eight.
-    for (connections, bytes_per_second) in [("1", 8_000_000), ("8", 1_000_000)] {
+    let ways = [("1", 8_000_000), ("8", 1_000_000)];
+    for (connections, bytes_per_second) in (0..rounds()).flat_map(|_| ways) {
         let bench = slow(bytes_per_second);
         let url = bench.url("/film");
         // Fewer attempts than kills: a kill costs none.
@@ -62,13 +70,14 @@ fn killed_ten_times_at_random_moments_it_still_ends_with_one_whole_file() {
     }
 }
 
+// C05, C06, C07, C08
 #[test]
 fn killed_around_the_commit_it_is_whole_or_goes_on() {
     // Small enough that the kill falls on the commit again and again.
     let file = FileScript::honest(Version::new(2, 2000).etag("\"v2\""));
     let bench = Bench::serving(Script::one("/film", file));
     let url = bench.url("/film");
-    for _ in 0..25 {
+    for _ in 0..25 * rounds() {
         let mut child = bench.start(&[&url]);
         std::thread::sleep(Duration::from_micros(fastrand::u64(1000..40_000)));
         child.kill().expect("killed");
@@ -103,8 +112,13 @@ fn a_kill_before_a_small_file_is_complete_leaves_nothing_and_the_next_run_fetche
     assert_eq!(bench.ranges("/film"), [None, None], "no byte was kept");
 }
 
+// C05, C06, C07
 #[test]
 fn many_small_files_killed_again_and_again_are_all_whole_in_the_end() {
+    (0..rounds()).for_each(|_| small_files_killed_again_and_again());
+}
+
+fn small_files_killed_again_and_again() {
     let count: u64 = 60;
     let name = |number: u64| format!("f{number}");
     let file = |number| FileScript::honest(Version::new(number, 3000).etag("\"v\""));

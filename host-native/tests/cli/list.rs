@@ -30,6 +30,7 @@ fn a_list_adds_to_what_was_typed_and_each_url_counts_once() {
     }
 }
 
+// FD07
 #[test]
 fn a_line_that_cannot_be_used_is_reported_with_its_number_and_the_others_are_fetched() {
     let unusable: [&[u8]; 9] = [

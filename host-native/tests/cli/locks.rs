@@ -34,6 +34,7 @@ fn run(command: &mut Command) -> Ran {
     Ran::of(command.output().expect("regrip runs"))
 }
 
+// FD01
 #[test]
 fn on_a_file_system_without_flock_a_file_is_downloaded_and_nothing_else_stays() {
     for errno in ["ENOSYS", "ENOLCK", "EOPNOTSUPP"] {

@@ -185,6 +185,7 @@ fn the_environment_names_proxies_and_who_needs_none() {
     }
 }
 
+// FD08
 #[test]
 fn a_proxy_variable_that_cannot_be_used_matters_only_to_a_url_that_needs_it() {
     let bench = Bench::serving(one());

@@ -24,6 +24,7 @@ fn bench() -> Bench {
     bench
 }
 
+// FW11
 #[test]
 fn a_new_signature_goes_on_from_the_bytes_there_are() {
     let bench = bench();

@@ -34,6 +34,7 @@ const URLS: [&str; 12] = [
     "http://nas/?key=MARKER",
 ];
 
+// X10
 #[test]
 fn a_url_that_is_refused_is_shown_without_secrets() {
     let bench = bench();
@@ -106,6 +107,7 @@ fn an_argument_that_is_refused_is_not_repeated() {
     }
 }
 
+// X10
 #[test]
 fn cookies_are_kept_and_shown_nowhere() {
     let cookie = |value: &str| Headers::add("Set-Cookie", &format!("session={value}"));

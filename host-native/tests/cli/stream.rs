@@ -21,6 +21,7 @@ fn one(file: FileScript) -> Bench {
     Bench::serving(Script::one("/film", file))
 }
 
+// FD09
 #[test]
 fn a_broken_connection_is_resumed_within_the_run_and_nothing_is_left_behind() {
     let date = "Sat, 28 Nov 2020 10:00:00 GMT";

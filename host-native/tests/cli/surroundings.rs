@@ -79,6 +79,7 @@ fn a_state_file_that_was_named_or_is_of_a_later_version_has_no_substitute() {
     assert!(bench.names().is_empty() && bench.server.log().is_empty());
 }
 
+// D02
 #[test]
 fn a_folder_that_cannot_be_read_takes_a_file_and_one_that_cannot_be_written_is_refused_first() {
     let bench = bench(300_000);
@@ -121,6 +122,7 @@ fn limited(bench: &Bench, kib: u32) -> Ran {
     Ran::of(command.output().expect("bash runs"))
 }
 
+// FD04
 #[test]
 fn a_file_larger_than_the_process_may_write_is_refused_before_a_byte_of_it_is_taken() {
     for size in [1_025_000, 3_000_000] {

@@ -34,7 +34,7 @@ fn the_example_is_a_configuration_that_says_the_defaults() {
     assert_eq!(loaded.config.server.listen.to_string(), "127.0.0.1:5225");
 }
 
-// S17: spec §7, written down a second time on purpose.
+// S17: the page of the configuration, written down a second time on purpose.
 #[test]
 fn the_example_has_every_knob() {
     let mut knobs: BTreeSet<String> = [

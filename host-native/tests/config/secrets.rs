@@ -122,6 +122,7 @@ fn nobody_gets_to_see_a_secret() {
     assert!(!shown.contains("hüsh"), "{shown}");
 }
 
+// X09
 #[test]
 fn a_header_that_cannot_be_sent_is_named() {
     for (header, why) in

@@ -1,4 +1,4 @@
-// A server that speaks the API of `regrip serve` (spec §10) as the dashboard needs it, with a state that tests write.
+// A server that speaks the API of `regrip serve` as the dashboard needs it, with a state that tests write.
 //
 // It serves the page's own files under the policy that `api/dashboard/mod.rs` names, so what breaks the policy breaks here.
 import { randomUUID } from "node:crypto";

@@ -124,6 +124,7 @@ fn an_answer_without_end_is_cut_off() {
     }
 }
 
+// X08
 #[test]
 fn a_coded_answer_is_refused() {
     let server = peer(|_| keep("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"));
@@ -155,7 +156,7 @@ fn whoever_waits_hears_why_and_how_long() {
     assert_eq!(told, [(ErrorCode::Status, Some(7)), (ErrorCode::Network, None), (ErrorCode::Incomplete, None)]);
 }
 
-// X07, G6
+// X07, G6, H33
 #[test]
 fn a_redirect_elsewhere_carries_no_key_and_reaches_no_link_local_address() {
     let other = Server::new(|_| ok(RELEASE));

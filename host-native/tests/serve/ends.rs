@@ -3,6 +3,7 @@
 use crate::house::{House, wait_until};
 use crate::peer::Peer;
 
+// C11
 #[test]
 fn sigterm_ends_it_with_parts_that_the_next_start_goes_on_from() {
     let peer = Peer::new().honest();
@@ -31,6 +32,7 @@ fn sigterm_ends_it_with_parts_that_the_next_start_goes_on_from() {
     served.stop();
 }
 
+// C10
 #[test]
 fn a_second_server_on_the_same_data_folder_is_refused_and_changes_nothing() {
     let peer = Peer::new();

@@ -12,6 +12,7 @@ fn import_state(house: &House) -> String {
     rows[0]["import_state"].as_str().unwrap_or("").to_owned()
 }
 
+// FS01
 #[test]
 fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
     let (peer, radarr, sonarr) = (Peer::new(), Radarr::new(), Radarr::new());
@@ -177,6 +178,7 @@ fn servers_of_any_name_are_known_again_after_a_restart() {
     assert_eq!(rows.expect("rows"), wanted);
 }
 
+// FS02
 #[test]
 fn a_redirect_of_an_import_server_is_followed_on_its_origin_with_key_and_command() {
     for status in [301, 302, 303, 307, 308] {

@@ -6,8 +6,14 @@ use crate::radarr::Radarr;
 use serde_json::json;
 use std::time::Duration;
 
+// C01, C02, C03, C04, C05, C06, C07, C08, C09
 #[test]
 fn killed_at_random_moments_every_stub_ends_with_one_row_and_one_whole_file() {
+    let rounds = std::env::var("REGRIP_KILL_ROUNDS").map_or(1, |text| text.parse().expect("a number"));
+    (0..rounds).for_each(|_: u32| stubs_of_a_server_that_is_killed_again_and_again());
+}
+
+fn stubs_of_a_server_that_is_killed_again_and_again() {
     const FILMS: u64 = 10;
     let (honest, today) = (Peer::new().honest(), Peer::new());
     let radarr = Radarr::new();
@@ -44,6 +50,7 @@ fn killed_at_random_moments_every_stub_ends_with_one_row_and_one_whole_file() {
     served.stop();
 }
 
+// C02
 #[test]
 fn a_stub_of_a_download_that_fails_at_once_after_a_restart_makes_no_second_row() {
     let peer = Peer::new();
@@ -114,6 +121,7 @@ fn without_a_downloads_block_what_was_unfinished_fails_and_says_what_was_found()
     served.stop();
 }
 
+// C08
 #[test]
 fn a_stub_left_by_a_server_that_died_after_the_file_was_whole_is_removed_before_the_import_goes_on() {
     let (peer, radarr) = (Peer::new(), Radarr::new());

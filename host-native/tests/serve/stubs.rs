@@ -5,6 +5,7 @@ use crate::peer::Peer;
 use std::io::Write;
 use std::time::Duration;
 
+// X01
 #[test]
 fn what_is_no_stub_of_ours_is_left_where_it_is_and_told_once() {
     let peer = Peer::new();
@@ -49,6 +50,7 @@ fn what_is_no_stub_of_ours_is_left_where_it_is_and_told_once() {
     served.stop();
 }
 
+// X01
 #[test]
 fn a_stub_that_is_written_slowly_or_under_another_name_is_taken_once_it_is_whole() {
     let peer = Peer::new();
@@ -72,6 +74,7 @@ fn a_stub_that_is_written_slowly_or_under_another_name_is_taken_once_it_is_whole
     served.stop();
 }
 
+// FS04
 #[test]
 fn a_stub_that_was_broken_is_taken_once_it_is_mended() {
     let peer = Peer::new();
@@ -151,6 +154,7 @@ fn a_release_that_is_slow_to_come_makes_no_row_before_and_is_asked_for_again() {
     served.stop();
 }
 
+// L08, X03
 #[test]
 fn many_copies_of_a_stub_are_one_download() {
     let peer = Peer::new();
@@ -168,6 +172,7 @@ fn many_copies_of_a_stub_are_one_download() {
     served.stop();
 }
 
+// L08
 #[test]
 fn the_same_name_dropped_later_is_new_work() {
     let peer = Peer::new();
@@ -191,6 +196,7 @@ fn the_same_name_dropped_later_is_new_work() {
     served.stop();
 }
 
+// L08, K05
 #[test]
 fn another_source_for_a_destination_in_flight_waits() {
     let (one, other) = (Peer::new(), Peer::new());

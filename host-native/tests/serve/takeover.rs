@@ -192,6 +192,7 @@ fn a_database_of_the_first_schema_is_read_and_what_cannot_go_on_is_named() {
     assert_eq!(house.statuses(), [("Film 1.mkv".to_owned(), "queued".to_owned())]);
 }
 
+// L04, L05
 #[test]
 fn a_database_that_is_none_newer_or_damaged_is_refused_and_nothing_is_written() {
     let peer = Peer::new();

@@ -10,6 +10,7 @@ fn pending_error(served: &crate::house::Served) -> String {
     stubs["stubs"][0]["error"].as_str().unwrap_or("").to_owned()
 }
 
+// D12
 #[test]
 fn without_the_completed_folder_stubs_wait_and_go_on_when_it_is_back() {
     let peer = Peer::new();
@@ -28,6 +29,7 @@ fn without_the_completed_folder_stubs_wait_and_go_on_when_it_is_back() {
     served.stop();
 }
 
+// D12
 #[test]
 fn a_completed_folder_that_goes_in_the_middle_of_a_download_fails_nothing_for_good() {
     let peer = Peer::new().honest();
@@ -69,6 +71,7 @@ fn a_watch_folder_that_is_missing_and_made_later_is_watched() {
     served.stop();
 }
 
+// FS03
 #[test]
 fn a_file_whose_stub_cannot_be_removed_is_imported_and_its_stub_is_no_new_work_after_a_restart() {
     let (peer, radarr) = (Peer::new(), Radarr::new());
@@ -154,6 +157,7 @@ fn a_peer_that_is_away_keeps_its_stubs_pending_and_goes_on_when_it_is_back() {
     served.stop();
 }
 
+// L01
 #[test]
 fn a_ledger_that_another_process_locks_for_a_while_loses_nothing() {
     let peer = Peer::new();
@@ -180,6 +184,7 @@ impl Drop for Unmount {
     }
 }
 
+// D01
 #[test]
 fn a_full_disk_fails_nothing_for_good_and_downloads_go_on_when_there_is_room() {
     let peer = Peer::new().honest();
@@ -214,6 +219,7 @@ fn a_full_disk_fails_nothing_for_good_and_downloads_go_on_when_there_is_room() {
     served.stop();
 }
 
+// D12
 #[test]
 fn a_disk_that_is_not_mounted_any_more_gets_no_files_in_its_place() {
     let peer = Peer::new().honest();

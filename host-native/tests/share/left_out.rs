@@ -11,6 +11,7 @@ fn names(bench: &Bench) -> Vec<String> {
     names
 }
 
+// FS06
 #[test]
 fn unfinished_files_of_other_programs_are_neither_listed_nor_sent() {
     let bench = Bench::of(|films| {

@@ -4,6 +4,7 @@ use crate::support::{Answer, Server, Then, close, fetch, fetch_broken, hold, kee
 use regrip_core::Error;
 use regrip_core::transport::{Body, Transport};
 
+// X11
 #[test]
 fn a_body_ends_with_its_length_its_last_chunk_or_its_connection() {
     let table = [
@@ -59,6 +60,7 @@ fn broken_chunks_are_a_network_error_after_the_bytes_before_them() {
     }
 }
 
+// X08
 #[test]
 fn a_coded_body_is_not_decoded() {
     let server = Server::new(|_| {
@@ -69,6 +71,7 @@ fn a_coded_body_is_not_decoded() {
     assert_eq!(response.body, "\u{1f}\u{8b}\u{8}\0");
 }
 
+// H24, H40
 #[test]
 fn a_body_longer_than_its_length_is_cut_there_and_its_connection_dropped() {
     let server = Server::new(|_| keep("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcEVIL"));
@@ -93,6 +96,7 @@ fn dropping_a_body_closes_its_connection_at_once() {
     });
 }
 
+// K07
 #[test]
 fn a_body_that_nobody_reads_is_not_read_ahead() {
     let server = Server::new(|_| Answer(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), Then::Flood));
@@ -108,6 +112,7 @@ fn a_body_that_nobody_reads_is_not_read_ahead() {
     });
 }
 
+// K01
 #[test]
 fn a_waiting_body_can_be_polled_again_after_its_future_was_dropped() {
     let server = Server::new(|_| hold("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc"));

@@ -70,7 +70,8 @@ fn a_connection_is_not_used_again_when_the_server_says_close() {
     }
 }
 
-/// reliability.md §2: the stock backend answered `EVILEVI` here.
+/// The stock backend of surf answered `EVILEVI` here.
+// H40
 #[test]
 fn the_bytes_of_a_dropped_response_never_answer_the_next_request() {
     let server = Server::new(|seen| match seen.target() {
@@ -157,6 +158,7 @@ fn a_name_that_does_not_resolve_is_a_network_error() {
     assert!(matches!(error, Error::Network { .. }) && is_transient(&error, &[]), "{error:?}");
 }
 
+// X07
 #[test]
 fn a_link_local_or_cloud_metadata_address_is_refused_without_a_connection() {
     let mut options = options();
@@ -236,6 +238,7 @@ fn thirty_two_idle_connections_are_kept_and_no_more() {
     }
 }
 
+// H40
 #[test]
 fn what_an_idle_connection_says_unasked_is_never_an_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -276,6 +279,7 @@ fn of_one_name(
     Some((first, second, HttpTransport::new(options), url))
 }
 
+// FW08
 #[test]
 fn the_attempt_after_one_that_failed_takes_another_address() {
     let cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";

@@ -99,6 +99,7 @@ fn each_url_has_the_user_and_password_that_were_given_for_it() {
     }
 }
 
+// X09
 #[test]
 fn a_header_that_would_change_the_request_is_refused() {
     let table = [
@@ -213,6 +214,7 @@ fn a_head_that_is_too_long_is_refused_by_its_limit() {
     assert!(error.to_string().contains("longer than 256 KiB"), "{error}");
 }
 
+// H38
 #[test]
 fn a_head_without_end_is_a_protocol_error() {
     let megabyte = format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(1 << 20));
@@ -256,6 +258,7 @@ fn a_connection_closed_before_the_answer_is_a_network_error() {
     }
 }
 
+// X06
 #[test]
 fn an_address_that_cannot_be_fetched_is_an_error_before_anything_is_sent() {
     for url in ["", "a.test", "file:///etc/passwd", "gopher://127.0.0.1/", "http://", "http://[1/"] {

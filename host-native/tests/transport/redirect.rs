@@ -175,6 +175,7 @@ fn other_3xx_are_answers() {
     }
 }
 
+// X07
 #[test]
 fn a_redirect_never_leads_to_a_link_local_or_cloud_metadata_address() {
     for host in [
@@ -203,6 +204,7 @@ fn address_outside() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
+// X07
 #[test]
 fn a_redirect_from_elsewhere_does_not_reach_loopback() {
     let Some(outside) = address_outside() else {

@@ -214,6 +214,7 @@ fn answering_handshakes(reply: Vec<u8>) -> (String, std::sync::mpsc::Receiver<()
     (url, asked)
 }
 
+// FW10
 #[test]
 fn an_alert_that_would_come_again_is_permanent_and_says_what_the_server_lacks() {
     let table = [

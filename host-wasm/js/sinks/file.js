@@ -73,7 +73,10 @@ export class FileSink {
     const [part, destination] = await Promise.all([identityAt(this.#part), identityAt(this.name)]);
     const same = (file) => file?.device === device && file.inode === inode;
     if (same(part)) return "part";
-    if (same(destination) && (size ?? destination.size) === destination.size) return "destination";
+    if (same(destination) && (size ?? destination.size) === destination.size) {
+      await syncFolder(dirname(this.name)).catch(() => {}); // its process may have died before it did
+      return "destination";
+    }
     return part ? "part" : "nothing";
   }
 
@@ -241,6 +244,7 @@ function unlessMissing(error) {
 async function writeAll(file, chunks, at) {
   while (chunks.length > 0) {
     const { bytesWritten } = await file.writev(chunks, at);
+    if (bytesWritten === 0) throw new Error("the system writes nothing");
     at += bytesWritten;
     let left = bytesWritten;
     while (chunks.length > 0 && left >= chunks[0].length) left -= chunks.shift().length;

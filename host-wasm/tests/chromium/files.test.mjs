@@ -8,6 +8,7 @@ import { CUT, STALL, assertOverlap, cutAfter, open, prepareBrowser, reload, star
 
 prepareBrowser();
 
+// H01, H23
 test("a file whose line is cut three times arrives whole, each time from where it was", async () => {
   const url = await serve([CUT, cutAfter(1_000_000, "reset"), cutAfter(500_000)]);
   const page = await open();
@@ -35,6 +36,7 @@ test("a file whose line is cut three times arrives whole, each time from where i
   assert.ok(fourth > third && fourth <= third + 500_000, String(fourth));
 });
 
+// C03, C04, C09
 test("after a reload, what was left is found and gone on with", async () => {
   const url = await serve([STALL]);
   const page = await open();
@@ -60,6 +62,7 @@ test("after a reload, what was left is found and gone on with", async () => {
   assert.equal(asked[1].if_range, '"one"');
 });
 
+// K06
 test("after an abort, calling again goes on from the bytes that are kept", async () => {
   const url = await serve([STALL]);
   const page = await open();
@@ -83,6 +86,7 @@ test("after an abort, calling again goes on from the bytes that are kept", async
   assert.equal(second.if_range, '"one"');
 });
 
+// H15
 test("a file that was replaced while the page was away starts over, and is never spliced", async () => {
   const url = await serve([STALL, [{ replace: { version: 1 } }]], [ONE, TWO]);
   const page = await open();
@@ -98,6 +102,7 @@ test("a file that was replaced while the page was away starts over, and is never
   assert.equal(got.there, sha256(world.two));
 });
 
+// D08, H16
 test("where no ETag vouches, the end of what is there is compared first", async () => {
   const bare = ({ seed, size }) => ({ seed, size });
   const page = await open();
@@ -125,6 +130,7 @@ test("a file with another digest than the one asked for is not delivered", async
   assert.ok(!got[1].includes("big.iso"));
 });
 
+// C05, C06, C07
 test("a page that is closed while it gives the file its name ends it the next time, without a request", async () => {
   const url = await serve();
   const page = await open();
@@ -146,6 +152,7 @@ test("a page that is closed while it gives the file its name ends it the next ti
   assert.equal((await world.faultd.gets("/film")).length, 1);
 });
 
+// D10
 test("an existing file is replaced as a whole, kept, or given a sibling", async () => {
   const url = await serve();
   const page = await open();

@@ -26,6 +26,7 @@ const downloaded = (page, url, more = {}) =>
     [url, more],
   );
 
+// H09, FW02
 test("a server that refuses ranges is asked for the whole file, which is compared", async () => {
   const [slowly] = CUT;
   const url = await serve([[{ ignore_range: {} }, ...CUT], [{ status: { code: 403 } }], [slowly]]);
@@ -37,6 +38,7 @@ test("a server that refuses ranges is asked for the whole file, which is compare
   assert.deepEqual([asked[0].range, asked[2].range, asked.length], ["bytes=0-", null, 3]);
 });
 
+// H36
 test("offline it waits, tells so, and spends no attempt", async () => {
   const url = await serve();
   const page = await open();
@@ -126,6 +128,7 @@ test("to another origin it asks without If-Range, so that there is no preflight 
   assertOverlap(await other.log());
 });
 
+// H15
 test("a file of another origin that is replaced starts over", async () => {
   await other.play({ files: { "/film": { versions: [ONE, TWO], answers: [CUT, [{ replace: { version: 1 } }]] } } });
   await serve();
@@ -134,6 +137,7 @@ test("a file of another origin that is replaced starts over", async () => {
   assert.deepEqual(got.events.filter(({ event }) => event === "restart").map(({ reason }) => reason), ["validator_changed"]);
 });
 
+// H16
 test("an ETag that the other origin does not expose is done without", async () => {
   const hide = { headers: { add: [["Access-Control-Expose-Headers", "Content-Range"]] } };
   const only = [{ remove_headers: { names: ["Access-Control-Expose-Headers"] } }, hide];
@@ -176,6 +180,7 @@ test("a redirect to another origin that refuses the preflight of If-Range ends n
   assert.equal(await asked(), "GET,GET,OPTIONS,GET");
 });
 
+// T02
 test("a laptop that slept an hour finds its download going on, with no attempt spent", async () => {
   const url = await serve([[STALL[0], { pause: { after: 2_000_000, ms: 1500 } }]], [{ seed: 1, size: 2_100_000, etag: '"one"' }]);
   const page = await open();
@@ -193,6 +198,7 @@ test("a laptop that slept an hour finds its download going on, with no attempt s
   assert.deepEqual([got.summary.attempts, got.events.includes("retrying")], [1, false]);
 });
 
+// H37
 test("a server that stands still for the idle timeout is left, when the timers ring in time", async () => {
   const url = await serve([STALL]);
   const page = await open();
@@ -225,6 +231,7 @@ test("custom headers go along, to another origin too where it allows them", asyn
   assert.doesNotMatch(records, /secret/);
 });
 
+// T03
 test("the primitives work in a page without the module, and a fetch goes on after a cut", async () => {
   const url = await serve([CUT]);
   const page = await open();

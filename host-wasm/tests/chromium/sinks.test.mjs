@@ -125,6 +125,7 @@ test("a chosen file is gone on with in the same page, by the same handle", async
   assert.deepEqual((await world.faultd.gets("/film")).map(from), [0, got.bytes]);
 });
 
+// K05
 test("a file that was chosen twice has one writer, and so has one that the page itself writes", async () => {
   const url = await serve([STALL]);
   const page = await open();
@@ -203,6 +204,7 @@ test("bytes in memory can be read when they are all there", async () => {
   assert.deepEqual(got, [sha256(world.one), sha256(world.one), 2, []]);
 });
 
+// D01
 test("a full quota is DiskFull, keeps the bytes, and is gone on with when there is room again", async () => {
   const url = await serve();
   const page = await open();

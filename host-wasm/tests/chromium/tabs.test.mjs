@@ -7,6 +7,7 @@ import { STALL, open, prepareBrowser, startAndStall } from "./browser.mjs";
 
 prepareBrowser();
 
+// C10
 test("the second tab is told who has the file, and touches nothing; when the first is closed it may have it", async () => {
   const url = await serve([STALL]);
   const first = await open();

@@ -85,6 +85,7 @@ test("in a project of CommonJS it is required", async () => {
   assert.deepEqual(got, { attempts: 2, sha256: digest, answer: 1, waits: 2000 });
 });
 
+// FJ09
 test("importing it does no work: no module is compiled before it is needed", async () => {
   const path = await project("lazy", { type: "module" });
   const program = `
@@ -111,6 +112,7 @@ async function runsAlone(bundle) {
   assert.deepEqual(JSON.parse(stdout), { attempts: 2, sha256: digest, answer: 1, waits: 2000 });
 }
 
+// FJ07
 test("bundled for Node it runs by itself", async () => {
   const path = await project("bundled", { type: "module" });
   await writeFile(join(path, "use.mjs"), `import { download, parseRetryAfter, retry } from "regrip";${USE}`);
@@ -174,6 +176,7 @@ test("its types hold in TypeScript, by import and by require, and refuse what is
   assert.deepEqual(mistakes(path, ["node.mts"], { ...BUNDLER, ...NODE_TYPES, lib: ESNEXT }), []);
 });
 
+// FJ08
 test("its types compile with every resolution, with and without those of the DOM and of Node", async () => {
   const path = await project("every");
   await cp(here("types"), path, { recursive: true });

@@ -11,15 +11,18 @@ use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row
 use regrip_core::store::{Committed, Committing, DigestState, Found, OpenPart, Part, PartBytes, PartStore};
 use regrip_core::store::{PartToken, Replace, StoreRules};
 use regrip_core::testing::{FakeBody, FakeTransport, MemoryLedger, MemoryPart, MemoryStore, VirtualClock};
+use regrip_core::time::{Clock, Instant};
 use regrip_core::transport::{Request, RequestRules, Response, Transport};
 use std::cell::Cell;
-use std::time::SystemTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// A host in a simulated world.
 #[derive(Debug)]
 pub struct SimHost {
     /// Its clock, which no crash sets back.
-    pub clock: VirtualClock,
+    pub clock: SimClock,
     /// Its network.
     pub transport: SimTransport,
     /// Its disk.
@@ -36,7 +39,7 @@ impl Host for SimHost {
     type Transport = SimTransport;
     type Store = SimStore;
     type Ledger = SimLedger;
-    type Clock = VirtualClock;
+    type Clock = SimClock;
 
     fn transport(&self) -> &SimTransport {
         &self.transport
@@ -47,7 +50,7 @@ impl Host for SimHost {
     fn ledger(&self) -> &SimLedger {
         &self.ledger
     }
-    fn clock(&self) -> &VirtualClock {
+    fn clock(&self) -> &SimClock {
         &self.clock
     }
     fn seed(&self) -> u64 {
@@ -56,6 +59,30 @@ impl Host for SimHost {
     }
     fn on_event(&self, event: &Event<'_>) {
         self.world.log(&format!("event {} {}", event.id, event.what.name()));
+    }
+}
+
+/// The clock of one machine.
+#[derive(Clone, Debug)]
+pub struct SimClock {
+    /// The time of the world.
+    pub world: VirtualClock,
+    /// The wall clock of this machine is ahead by so much, or behind.
+    pub ahead: Duration,
+    /// It is behind.
+    pub behind: Duration,
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Instant {
+        self.world.now()
+    }
+    fn wall(&self) -> SystemTime {
+        let wall = self.world.wall();
+        (wall + self.ahead).checked_sub(self.behind).unwrap_or(wall)
+    }
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
+        self.world.sleep(duration)
     }
 }
 
@@ -76,7 +103,9 @@ impl Transport for SimTransport {
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<FakeBody>, Error> {
-        self.world.step("get", request.url).await;
+        if self.world.step("get", request.url).await {
+            return Err(Error::Network { what: "connecting".to_owned(), source: None });
+        }
         self.inner.get(request).await
     }
 }
@@ -86,9 +115,14 @@ impl Transport for SimTransport {
 pub struct SimStore {
     /// Its files, which outlive the process.
     pub inner: MemoryStore,
+    /// Destinations whose names may be lost, and whose downloads have a warning that says so.
+    pub weak: Names,
     /// The world that it is a part of.
     pub world: World,
 }
+
+/// A set of paths that processes share.
+pub type Names = Arc<Mutex<BTreeSet<String>>>;
 
 impl SimStore {
     fn part(&self, inner: MemoryPart, path: &str) -> SimPart {
@@ -104,9 +138,13 @@ impl PartStore for SimStore {
     }
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<SimPart, Error> {
-        self.world.step("open", part).await;
+        if self.world.step("open", part).await {
+            return Err(disk("open", part));
+        }
         let opened = self.inner.open(part, how).await?;
-        self.world.step("opened", part).await;
+        if self.world.step("opened", part).await {
+            return Err(disk("look at", part));
+        }
         Ok(self.part(opened, part))
     }
 
@@ -115,13 +153,22 @@ impl PartStore for SimStore {
     }
 
     async fn commit(&self, part: SimPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
-        self.world.step("commit", destination).await;
-        if self.world.fault(Kind::Sync, 10, "the folder cannot be synced") {
-            self.inner.fail_folder_syncs(1);
+        if self.world.step("commit", destination).await {
+            return Err(disk("rename", destination));
         }
-        let committed = self.inner.commit(part.inner, destination, replace).await;
-        self.world.step("committed", destination).await;
-        committed
+        // Renamed first and synced later, so that a process can die in between.
+        self.inner.fail_folder_syncs(1);
+        let renamed = self.inner.commit(part.inner, destination, replace).await;
+        self.inner.fail_folder_syncs(0);
+        let fails = self.world.step("renamed", destination).await;
+        if fails || self.world.fault(Kind::Sync, 10, "the folder cannot be synced") {
+            self.weak.lock().unwrap_or_else(PoisonError::into_inner).insert(destination.to_owned());
+            return renamed;
+        }
+        let _ = renamed?; // a warning, because it is not synced yet
+        self.inner.sync_names();
+        let fails = self.world.step("committed", destination).await;
+        Ok(if fails { Committed::WithWarning(disk("look at", destination)) } else { Committed::Durable })
     }
 
     async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
@@ -129,9 +176,13 @@ impl PartStore for SimStore {
     }
 
     async fn remove(&self, part: &str) -> Result<(), Error> {
-        self.world.step("remove", part).await;
+        if self.world.step("remove", part).await {
+            return Err(disk("remove", part));
+        }
         self.inner.remove(part).await?;
-        self.world.step("removed", part).await;
+        if self.world.step("removed", part).await {
+            return Err(disk("sync the folder of", part));
+        }
         Ok(())
     }
 }
@@ -160,16 +211,22 @@ impl Part for SimPart {
         self.inner.may_stay_unnamed(size)
     }
     async fn name(&mut self) -> Result<(), Error> {
-        self.world.step("name", &self.path).await;
+        if self.world.step("name", &self.path).await {
+            return Err(disk("create", &self.path));
+        }
         self.inner.name().await
     }
     async fn length(&mut self) -> Result<u64, Error> {
         self.inner.length().await
     }
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
-        self.world.step("truncate", &self.path).await;
+        if self.world.step("truncate", &self.path).await {
+            return Err(disk("cut", &self.path));
+        }
         self.inner.truncate(length).await?;
-        self.world.step("truncated", &self.path).await;
+        if self.world.step("truncated", &self.path).await {
+            return Err(disk("cut", &self.path));
+        }
         Ok(())
     }
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
@@ -179,12 +236,14 @@ impl Part for SimPart {
         self.inner.reserve(size).await
     }
     async fn flush(&mut self) -> Result<u64, Error> {
-        self.world.step("sync", &self.path).await;
-        if self.world.fault(Kind::Sync, 10, "a sync fails") {
-            return Err(Error::Disk { what: "sync", path: self.path.clone(), source: None });
+        let fails = self.world.step("sync", &self.path).await;
+        if fails || self.world.fault(Kind::Sync, 10, "a sync fails") {
+            return Err(disk("sync", &self.path));
         }
         let durable = self.inner.flush().await;
-        self.world.step("synced", &self.path).await;
+        if self.world.step("synced", &self.path).await {
+            return Err(disk("sync", &self.path));
+        }
         durable
     }
     fn token(&self) -> PartToken {
@@ -211,8 +270,8 @@ impl Part for SimPart {
 
 impl PartBytes<&[u8]> for SimPart {
     async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
-        self.world.step("write", &self.path).await;
-        if self.world.fault(Kind::DiskFull, 60, "no room to write") {
+        let fails = self.world.step("write", &self.path).await;
+        if fails || self.world.fault(Kind::DiskFull, 60, "no room to write") {
             return Err(self.full());
         }
         self.inner.write(offset, chunk, digests).await
@@ -229,25 +288,63 @@ pub struct SimLedger {
     pub inner: MemoryLedger,
     /// The disk, to check what is recorded of it.
     pub store: MemoryStore,
+    /// The clock of this machine, by which it says until when it claims.
+    pub clock: SimClock,
+    /// Which process claimed a download last.
+    pub holders: Holders,
     /// The world that it is a part of.
     pub world: World,
 }
 
+/// By download: the processes that have claimed it, in order, until its row is finished or paused.
+pub type Holders = Arc<Mutex<BTreeMap<DownloadId, Vec<u64>>>>;
+
 impl SimLedger {
+    /// Reads fail while the ledger cannot be reached: at once, or when it answers again.
+    async fn reach(&self) -> Result<(), Error> {
+        let cut_off = self.world.cut_off();
+        if cut_off.is_zero() {
+            return Ok(());
+        }
+        if self.world.one_in("waits for the ledger", 2) {
+            self.clock.sleep(cut_off).await;
+        }
+        Err(failed())
+    }
+
     async fn before(&self, what: &str, of: &str) -> Result<(), Error> {
-        self.world.step(what, of).await;
-        if self.world.fault(Kind::Ledger, 40, "a write to the ledger fails") {
+        self.reach().await?;
+        let fails = self.world.step(what, of).await;
+        if fails || self.world.fault(Kind::Ledger, 40, "a write to the ledger fails") {
             return Err(failed());
         }
         Ok(())
     }
 
     async fn after<T>(&self, done: T) -> Result<T, Error> {
-        self.world.step("recorded", "").await;
-        if self.world.fault(Kind::Ledger, 40, "the reply of the ledger is lost") {
+        let fails = self.world.step("recorded", "").await;
+        if fails || self.world.fault(Kind::Ledger, 40, "the reply of the ledger is lost") {
             return Err(failed());
         }
         Ok(done)
+    }
+
+    /// No write of a process is accepted once another one has claimed the download; while that claim lasts, none of anybody else.
+    async fn check_fence(&self, id: DownloadId, what: &str) {
+        let Some(worker) = self.world.worker() else { return };
+        let is_active = self.inner.row(id).await.is_ok_and(|row| row.status.is_active());
+        let lasts = self.inner.claimed(id).is_some_and(|(_, until)| until > self.clock.world.wall());
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(of_row) = holders.get(&id) else { return };
+        if let Some(holder) = of_row.last().filter(|holder| **holder != worker)
+            && (lasts || of_row.contains(&worker))
+        {
+            self.world
+                .violate(format!("{what} by worker {worker}, although worker {holder} has claimed download {id}"));
+        }
+        if !is_active {
+            holders.remove(&id);
+        }
     }
 
     /// What is recorded as durable is durable.
@@ -268,23 +365,32 @@ impl Ledger for SimLedger {
         self.after(id).await
     }
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
+        self.reach().await?;
         self.inner.row(id).await
     }
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
+        self.reach().await?;
         self.inner.rows_for(destination).await
     }
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        self.reach().await?;
         self.inner.unfinished_marks().await
     }
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {
         self.before("begin", "").await?;
         let number = self.inner.begin_attempt(id, attempt).await?;
+        self.check_fence(id, "the attempt").await;
         self.after(number).await
     }
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
         self.before("record", &format!("{id} {change:?}")).await?;
         self.check(id, change).await;
         self.inner.record(id, change, at).await?;
+        match change {
+            // Anybody may end a download.
+            Change::Cancelled | Change::Paused => drop(self.holders.lock().map(|mut holders| holders.remove(&id))),
+            _ => self.check_fence(id, "a change").await,
+        }
         self.after(()).await
     }
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {
@@ -292,6 +398,26 @@ impl Ledger for SimLedger {
         self.inner.remove(id).await?;
         self.after(()).await
     }
+    fn lease(&self) -> Option<Duration> {
+        self.inner.lease()
+    }
+    async fn claim(&self, id: DownloadId, owner: &str, until: SystemTime) -> Result<bool, Error> {
+        self.before("claim", owner).await?;
+        // The ledger counts the duration by its own clock.
+        let lasts = until.duration_since(self.clock.wall()).unwrap_or_default();
+        let claimed = self.inner.claim(id, owner, self.clock.world.wall() + lasts).await?;
+        if let Some(worker) = self.world.worker().filter(|_| claimed) {
+            self.holders.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().push(worker);
+        }
+        self.after(claimed).await
+    }
+    async fn changes(&self) {
+        Ledger::changes(&self.inner).await;
+    }
+}
+
+fn disk(what: &'static str, path: &str) -> Error {
+    Error::Disk { what, path: path.to_owned(), source: None }
 }
 
 fn failed() -> Error {

@@ -13,10 +13,16 @@
 //!
 //! What is checked, after every effect or at the end of every process:
 //! - the file at the destination is one whole version that a server had, the one with the wanted digest if there is one, or absent;
-//! - what is said to be complete exists, is synced, and its row says so;
+//! - what is said to be complete exists, is synced, its name too, and its row says so;
 //! - what is recorded as durable is durable, and after a power loss it is the start of one version;
 //! - one destination has one row; no process that ended keeps a permit, a lock, a connection or a timer;
+//! - of several workers, none writes to the ledger what another one has claimed since;
 //! - once nothing fails any more, every download completes, and no part is left.
+//!
+//! A power loss keeps or loses every name that was created, changed or removed since its folder was synced, and any of the bytes
+//! that were not.
+//!
+//! Beside random runs there are exhaustive ones: [`every_crash`], [`every_failure`] and [`every_fault`].
 
 pub mod host;
 mod run;
@@ -24,7 +30,55 @@ pub mod server;
 mod world;
 
 pub use run::{Model, Options, Report, run};
-pub use world::{Kind, World};
+use std::collections::BTreeSet;
+pub use world::{Kind, Script, World};
+
+/// Runs a seed, and then again for each effect of its first process, which dies there. Stops when `each` returns `false`.
+pub fn every_crash(seed: u64, options: &Options, each: &mut impl FnMut(&Options, &Report) -> bool) -> bool {
+    let report = run(seed, options);
+    let dying = (1..=report.effects_of_first).map(|at| Options { dies_at: Some(at), ..options.clone() });
+    each(options, &report) && dying.into_iter().all(|options| each(&options, &run(seed, &options)))
+}
+
+/// Runs a seed, and then again for each of its effects, which fails.
+pub fn every_failure(seed: u64, options: &Options, each: &mut impl FnMut(&Options, &Report) -> bool) -> bool {
+    let report = run(seed, options);
+    let failing = (1..=report.effects).map(|at| {
+        let script = Script { fails_at: Some(at), ..options.script.clone() };
+        Options { script, ..options.clone() }
+    });
+    each(options, &report) && failing.into_iter().all(|options| each(&options, &run(seed, &options)))
+}
+
+/// Runs the world of a seed with every set of up to `most` faults, and with each of them once for each effect of the first process,
+/// which dies there.
+pub fn every_fault(
+    seed: u64,
+    options: &Options,
+    most: usize,
+    each: &mut impl FnMut(&Options, &Report) -> bool,
+) -> bool {
+    let mut sets = vec![BTreeSet::new()];
+    while let Some(only) = sets.pop() {
+        let script = Script { only: Some(only.clone()), ..options.script.clone() };
+        let options = Options { script, ..options.clone() };
+        let mut points = 0;
+        let goes_on = every_crash(seed, &options, &mut |options, report| {
+            if options.dies_at.is_none() {
+                points = report.fault_points;
+            }
+            each(options, report)
+        });
+        if !goes_on {
+            return false;
+        }
+        if only.len() < most {
+            let next = only.last().map_or(1, |last| last + 1);
+            sets.extend((next..=points).map(|point| only.iter().copied().chain([point]).collect()));
+        }
+    }
+    true
+}
 
 /// Takes away the faults that a failing run does not need. Returns the smallest run found that fails, or `None` if the seed does not fail.
 pub fn shrink(seed: u64, options: &Options) -> Option<(Options, Report)> {
@@ -34,7 +88,10 @@ pub fn shrink(seed: u64, options: &Options) -> Option<(Options, Report)> {
         let faults: Vec<u32> = smallest.1.faults.iter().map(|(number, _)| *number).collect();
         let smaller = faults.into_iter().rev().find_map(|number| {
             let mut fewer = smallest.0.clone();
-            fewer.without.insert(number);
+            match &mut fewer.script.only {
+                Some(only) => drop(only.remove(&number)),
+                None => drop(fewer.script.without.insert(number)),
+            }
             let report = run(seed, &fewer);
             (report.violation.is_some() && report.faults.len() < smallest.1.faults.len()).then_some((fewer, report))
         });

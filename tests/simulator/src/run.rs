@@ -1,8 +1,8 @@
 //! One run: a world from a seed, processes that die in it, and a last one that nothing happens to.
 
-use crate::host::{SimHost, SimLedger, SimStore, SimTransport};
+use crate::host::{Holders, Names, SimClock, SimHost, SimLedger, SimStore, SimTransport};
 use crate::server::{Origin, Version};
-use crate::world::{Kind, World};
+use crate::world::{Kind, Script, World};
 use futures::future::{Either, join_all, select};
 use regrip_core::checksum::Algorithm;
 use regrip_core::config::{Connections, DownloadsConfig, OnExists};
@@ -15,9 +15,9 @@ use regrip_core::{Engine, Summary};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 /// How large the worlds are.
@@ -27,6 +27,9 @@ pub enum Model {
     Small,
     /// Up to four files, some large enough for several connections and sources.
     Full,
+    /// Two or three workers with one folder and one ledger, in which they claim what they drive. Their clocks differ, they stand still
+    /// for longer than a claim lasts, and lose the way to the ledger.
+    Fleet,
 }
 
 /// What to run.
@@ -34,18 +37,16 @@ pub enum Model {
 pub struct Options {
     /// The model.
     pub model: Model,
-    /// Faults that do not happen, by their numbers.
-    pub without: BTreeSet<u32>,
+    /// What happens beside what the seed says.
+    pub script: Script,
     /// The first process dies at this effect, and not at a random one.
     pub dies_at: Option<u64>,
-    /// Keeps the log.
-    pub traced: bool,
 }
 
 impl Options {
     /// A run as the seed has it.
     pub fn new(model: Model) -> Self {
-        Options { model, without: BTreeSet::new(), dies_at: None, traced: false }
+        Options { model, script: Script::default(), dies_at: None }
     }
 }
 
@@ -56,8 +57,18 @@ pub struct Report {
     pub violation: Option<String>,
     /// The faults that happened.
     pub faults: Vec<(u32, String)>,
+    /// The faults that happened, by kind.
+    pub kinds: BTreeMap<Kind, u64>,
+    /// The number of faults that could have happened.
+    pub fault_points: u32,
     /// The number of effects.
     pub effects: u64,
+    /// Those of the first process.
+    pub effects_of_first: u64,
+    /// The bytes that were compared with those of a server.
+    pub compared: u64,
+    /// The virtual time that it took.
+    pub elapsed: Duration,
     /// Identifies the log.
     pub log_hash: u64,
     /// The log, if it was wanted.
@@ -71,16 +82,34 @@ const MOST_LIVES: u64 = 4;
 /// know of, such as a file that is smaller than before.
 const MOST_CALLS: u32 = 3;
 
+/// How long a claim lasts.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How long a worker waits before it looks again for work that no other one has.
+const LOOK_AGAIN: Duration = Duration::from_secs(7);
+
+/// How often a worker looks for work before it ends.
+const MOST_LOOKS: u32 = 12;
+
 /// Runs a seed.
 pub fn run(seed: u64, options: &Options) -> Report {
-    let world = World::new(seed, &options.without, options.traced);
+    let world = World::new(seed, &options.script);
     let mut run = Run::new(&world, options.model);
-    let mut lives = world.below("lives", MOST_LIVES) + 1;
-    let mut dies_at = options.dies_at;
-    while lives > 0 && world.violation().is_none() {
-        lives -= 1;
-        let crash = dies_at.take().or_else(|| run.random_crash());
-        run.live(crash, lives);
+    let mut effects_of_first = 0;
+    if options.model == Model::Fleet {
+        effects_of_first = run.fleet(options.dies_at);
+    } else {
+        // With one list of faults there is one process to die, and one to repair what it left.
+        let mut lives = if options.script.only.is_some() { 1 } else { world.below("lives", MOST_LIVES) + 1 };
+        let mut dies_at = options.dies_at;
+        while lives > 0 && world.violation().is_none() {
+            lives -= 1;
+            let crash = dies_at.take().or_else(|| run.random_crash());
+            let effects = run.live(crash, lives);
+            if effects_of_first == 0 {
+                effects_of_first = effects;
+            }
+        }
     }
     if world.violation().is_none() {
         run.end_well();
@@ -88,7 +117,12 @@ pub fn run(seed: u64, options: &Options) -> Report {
     Report {
         violation: world.violation(),
         faults: world.faults(),
+        kinds: world.kinds(),
+        fault_points: world.fault_points(),
         effects: world.effects(),
+        effects_of_first,
+        compared: world.compared_bytes(),
+        elapsed: world.clock.elapsed(),
         log_hash: world.log_hash(),
         trace: world.trace(),
     }
@@ -108,9 +142,12 @@ type Origins = Arc<Mutex<BTreeMap<String, Origin>>>;
 
 struct Run {
     world: World,
+    model: Model,
     clock: VirtualClock,
     store: MemoryStore,
+    weak: Names,
     ledger: MemoryLedger,
+    holders: Holders,
     origins: Origins,
     planned: Vec<Planned>,
     config: DownloadsConfig,
@@ -120,9 +157,12 @@ impl Run {
     fn new(world: &World, model: Model) -> Self {
         let mut run = Run {
             world: world.clone(),
-            clock: VirtualClock::default(),
+            model,
+            clock: world.clock.clone(),
             store: MemoryStore::default(),
+            weak: Names::default(),
             ledger: MemoryLedger::default(),
+            holders: Holders::default(),
             origins: Origins::default(),
             planned: Vec::new(),
             config: config(world, model),
@@ -142,7 +182,7 @@ impl Run {
         let world = &self.world;
         let sizes: &[u64] = match model {
             Model::Small => &[0, 1, 100, 16_384, 70_000, 150_000],
-            Model::Full => &[0, 1, 65_536, 200_000, 1_100_000, 2_300_000, 2_300_000],
+            Model::Full | Model::Fleet => &[0, 1, 65_536, 200_000, 1_100_000, 2_300_000, 2_300_000],
         };
         let size = world.pick("size", sizes);
         let version = |version: u64| {
@@ -155,7 +195,7 @@ impl Run {
         origins.insert(here.clone(), Origin::new(world, "here", versions.clone()));
         let (mut mirrors, mut lie) = (Vec::new(), None);
         let has_digest = world.one_in("digest", 3);
-        if model == Model::Full && world.one_in("mirror", 2) {
+        if model != Model::Small && world.one_in("mirror", 2) {
             origins.insert(mirror.clone(), Origin::new(world, "mirror", versions.clone()));
             mirrors.push(mirror);
             if has_digest && world.one_in("liar", 3) {
@@ -190,35 +230,46 @@ impl Run {
         Some(1 + world.below("at which effect", most))
     }
 
-    fn host(&self) -> SimHost {
-        let world = self.world.clone();
-        let origins = Arc::clone(&self.origins);
+    fn host(&self, world: &World) -> SimHost {
+        let (world, origins) = (world.clone(), Arc::clone(&self.origins));
         let answer = move |asked: &Asked| match locked(&origins).get_mut(&asked.url) {
             Some(origin) => origin.answer(asked),
             None => Ok(Reply { status: 404, ..Reply::default() }),
         };
         let inner = FakeTransport::new(self.clock.clone(), answer)
             .with_headers_timeout(Duration::from_millis(self.config.headers_timeout_ms));
+        let is_fleet = self.model == Model::Fleet;
+        let skew = || Duration::from_secs(if is_fleet { world.pick("skew", &[0, 0, 1, 29, 3600]) } else { 0 });
+        let clock = SimClock { world: self.clock.clone(), ahead: skew(), behind: skew() };
+        let tables = match is_fleet {
+            true => self.ledger.leasing(LEASE, self.clock.clone()),
+            false => self.ledger.clone(),
+        };
         SimHost {
-            clock: self.clock.clone(),
+            clock: clock.clone(),
             transport: SimTransport { inner, world: world.clone() },
-            store: SimStore { inner: self.store.clone(), world: world.clone() },
-            ledger: SimLedger { inner: self.ledger.clone(), store: self.store.clone(), world: world.clone() },
+            store: SimStore { inner: self.store.clone(), weak: Arc::clone(&self.weak), world: world.clone() },
+            ledger: SimLedger {
+                inner: tables,
+                store: self.store.clone(),
+                clock,
+                holders: Arc::clone(&self.holders),
+                world: world.clone(),
+            },
             seeds: Cell::new(world.below("seed of the host", 1 << 32)),
             world,
         }
     }
 
-    /// One process, to its end or its death.
-    fn live(&mut self, dies_after: Option<u64>, lives_left: u64) {
-        let world = self.world.clone();
-        world.log(&format!("a process begins; it dies after {dies_after:?} effects"));
-        world.begin_life(dies_after);
+    /// One process, to its end or its death. Returns the number of its effects.
+    fn live(&mut self, dies_at: Option<u64>, lives_left: u64) -> u64 {
+        let world = self.world.new_life(None, dies_at);
+        world.log(&format!("a process begins; it dies after {dies_at:?} effects"));
         if world.fault(Kind::Clock, 6, "the wall clock jumps") {
             let hours = Duration::from_secs(3600 * world.below("hours", 5000));
             self.clock.set_wall(std::time::UNIX_EPOCH + hours);
         }
-        let Some(engine) = self.engine() else { return };
+        let Some(engine) = self.engine(&world) else { return 0 };
         let end = match lives_left {
             // Some processes are ended before they are ready, as by a signal.
             1.. if world.fault(Kind::User, 4, "the process is ended") => Some(self.random_time()),
@@ -231,10 +282,92 @@ impl Run {
             self.die();
         }
         self.check_rest();
+        world.effects_of_life()
     }
 
-    fn engine(&self) -> Option<Engine<SimHost>> {
-        match Engine::new(self.host(), self.config.clone(), true) {
+    /// Several workers at once, each of which may die and begin again. Returns the number of effects of the first.
+    fn fleet(&mut self, dies_at: Option<u64>) -> u64 {
+        let workers = self.world.below("workers", 2) + 2;
+        let (run, effects_of_first) = (&*self, &Cell::new(0));
+        let all = join_all((0..workers).map(|number| async move {
+            let lives = run.world.below("lives", 3) + 1;
+            for life in 0..lives {
+                let crash = dies_at.filter(|_| number == 0 && life == 0).or_else(|| run.random_crash());
+                let world = run.world.new_life(Some(number + 10 * life), crash);
+                world.log(&format!("a worker begins; it dies after {crash:?} effects"));
+                let Some(engine) = run.engine(&world) else { return };
+                let ran = until_death(&world, run.work_beside_others(&engine, number)).await;
+                run.after_life(&engine, Some(ran));
+                if number == 0 && life == 0 {
+                    effects_of_first.set(world.effects_of_life());
+                }
+                if world.violation().is_some() {
+                    return;
+                }
+            }
+        }));
+        if self.clock.run(all).is_none() {
+            self.world.violate("nothing moves any more".to_owned());
+        }
+        self.check_rest();
+        effects_of_first.get()
+    }
+
+    /// What a worker does: adds its share of the downloads, and drives what no other worker has.
+    async fn work_beside_others(&self, engine: &Engine<SimHost>, number: u64) {
+        let world = &self.world;
+        let own = self.planned.iter().enumerate().filter(|(index, _)| *index as u64 % 2 == number);
+        for (_, planned) in own {
+            let is_known = self.ledger.rows().iter().any(|row| row.new.destination == planned.new.destination);
+            if !is_known && engine.accept(planned.new.clone()).await.is_ok() {
+                self.take_turn(engine).await;
+            }
+        }
+        let looks = async {
+            for _ in 0..MOST_LOOKS {
+                self.take_turn(engine).await;
+                if self.planned.iter().all(|planned| self.is_complete(planned)) {
+                    return;
+                }
+                if let Some(row) = self.ledger.rows().first()
+                    && world.fault(Kind::User, 6, "a user stops a download")
+                {
+                    let _ = match world.below("how", 2) {
+                        0 => engine.cancel(row.id).await,
+                        _ => engine.pause(row.id).await,
+                    };
+                }
+                self.clock.sleep(LOOK_AGAIN).await;
+            }
+        };
+        if let Either::Left(((), _)) = select(pin!(looks), pin!(engine.follow_changes::<()>())).await {}
+    }
+
+    /// Drives every unfinished download that nobody else has to its end.
+    async fn take_turn(&self, engine: &Engine<SimHost>) {
+        for row in self.ledger.rows() {
+            // As a user does who comes back to it.
+            let _ = match row.status {
+                Status::Paused => engine.resume(row.id).await,
+                Status::Failed | Status::Cancelled => engine.retry(row.id).await,
+                _ => Ok(()),
+            };
+        }
+        let Ok(recovered) = engine.recover().await else { return };
+        join_all(recovered.drive.into_iter().map(|id| async move {
+            let driven = engine.drive(id).await;
+            let row = self.ledger_row(id);
+            let planned =
+                row.and_then(|row| self.planned.iter().find(|one| one.new.destination == row.new.destination));
+            if let Some(planned) = planned {
+                self.check_end(id, planned, &driven).await;
+            }
+        }))
+        .await;
+    }
+
+    fn engine(&self, world: &World) -> Option<Engine<SimHost>> {
+        match Engine::new(self.host(world), self.config.clone(), true) {
             Ok(engine) => Some(engine),
             Err(error) => {
                 self.world.violate(format!("the configuration is refused: {error}"));
@@ -332,6 +465,11 @@ impl Run {
         self.ledger.rows().iter().any(is_of)
     }
 
+    /// It may have lost its name in a power loss, and a warning on its row says so.
+    fn is_weak(&self, planned: &Planned) -> bool {
+        locked(&self.weak).contains(&planned.new.destination)
+    }
+
     fn ledger_row(&self, id: DownloadId) -> Option<Row> {
         self.ledger.rows().into_iter().find(|row| row.id == id)
     }
@@ -341,7 +479,9 @@ impl Run {
         let destination = &planned.new.destination;
         let known = |bytes: &Vec<u8>| planned.versions.iter().any(|version| *version.bytes == *bytes);
         let wanted = |bytes: &Vec<u8>| planned.versions.first().is_some_and(|version| *version.bytes == *bytes);
-        match self.store.file(destination) {
+        let file = self.store.file(destination);
+        self.world.compared(file.as_ref().map_or(0, Vec::len) as u64);
+        match file {
             None if must_exist => self.world.violate(format!("{destination} is complete and does not exist")),
             Some(bytes) if !known(&bytes) => {
                 self.world.violate(format!("{destination} is no version that a server had: {} bytes", bytes.len()));
@@ -351,8 +491,8 @@ impl Run {
             }
             _ => {}
         }
-        if must_exist && self.store.synced(destination) != self.store.file(destination).map(|bytes| bytes.len() as u64)
-        {
+        let length = self.store.file(destination).map(|bytes| bytes.len() as u64);
+        if must_exist && self.store.synced(destination) != length && !locked(&self.weak).contains(destination) {
             self.world.violate(format!("{destination} is complete and not synced"));
         }
     }
@@ -363,7 +503,7 @@ impl Run {
         if !world.fault(Kind::Power, 2, "and the machine loses power") {
             return self.store.crash();
         }
-        self.store.lose_power_but(|synced, written| {
+        let keep = |synced: &[u8], written: &[u8]| {
             let kept = synced.len()
                 + usize::try_from(world.below("kept", (written.len().saturating_sub(synced.len())) as u64 + 1))
                     .unwrap_or(0);
@@ -375,13 +515,14 @@ impl Run {
                 bytes.resize(written.len(), 0);
             }
             bytes
-        });
+        };
+        self.store.lose_power_but(keep, || !world.one_in("a name is lost", 2));
     }
 
     /// What holds between two processes.
     fn check_rest(&self) {
         for planned in &self.planned {
-            self.check_file(planned, false);
+            self.check_file(planned, self.is_complete(planned) && !self.is_weak(planned));
         }
         if self.store.open_parts() != 0 {
             self.world.violate("a part is locked, and no process is alive".to_owned());
@@ -437,14 +578,17 @@ impl Run {
         let world = self.world.clone();
         world.log("the last process begins");
         world.calm_down();
-        world.begin_life(None);
+        let world = world.new_life(None, None);
         for (url, origin) in locked(&self.origins).iter_mut() {
             let wants_first =
                 self.planned.iter().any(|planned| planned.has_digest && number(&planned.new) == number_of(url));
             origin.calm_down(wants_first);
         }
-        let Some(engine) = self.engine() else { return };
+        let Some(engine) = self.engine(&world) else { return };
         let ran = self.clock.run(until_death(&world, async {
+            if self.model == Model::Fleet {
+                self.clock.sleep(LEASE * 2).await; // whoever died has no claim any more
+            }
             let _ = engine.recover().await;
             join_all(self.planned.iter().map(|planned| async {
                 let mut last = Ok(());
@@ -458,14 +602,17 @@ impl Run {
                     world
                         .violate(format!("{} fails although nothing fails any more: {error}", planned.new.destination));
                 }
-                self.check_file(planned, true);
+                self.check_file(planned, !self.is_weak(planned));
             }))
             .await;
         }));
         self.after_life(&engine, ran);
         drop(engine);
         self.check_rest();
-        let parts: Vec<String> = self.store.names().into_iter().filter(|name| name.ends_with(".part")).collect();
+        let weak: Vec<&String> =
+            self.planned.iter().filter(|one| self.is_weak(one)).map(|planned| &planned.new.part).collect();
+        let names = self.store.names().into_iter();
+        let parts: Vec<String> = names.filter(|name| name.ends_with(".part") && !weak.contains(&name)).collect();
         if !parts.is_empty() {
             world.violate(format!("parts are left after the end: {parts:?}"));
         }
@@ -478,7 +625,9 @@ impl Run {
 fn config(world: &World, model: Model) -> DownloadsConfig {
     let connections = match model {
         Model::Small => Connections::Fixed(1),
-        Model::Full => Connections::Fixed(u32::try_from(world.pick("connections", &[1, 2, 4, 8])).unwrap_or(1)),
+        Model::Full | Model::Fleet => {
+            Connections::Fixed(u32::try_from(world.pick("connections", &[1, 2, 4, 8])).unwrap_or(1))
+        }
     };
     DownloadsConfig {
         max_concurrent_downloads: u32::try_from(world.pick("permits", &[1, 1, 3])).unwrap_or(1),
@@ -493,13 +642,26 @@ fn config(world: &World, model: Model) -> DownloadsConfig {
     }
 }
 
-/// Runs a process until it ends or dies.
+/// Runs a process until it ends or dies. While it is made to stand still, nothing in it moves.
 async fn until_death<T>(world: &World, process: impl Future<Output = T>) -> Option<T> {
     let mut process = pin!(process);
-    poll_fn(|context| match process.as_mut().poll(context) {
-        _ if world.is_dead() => Poll::Ready(None),
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Pending,
+    let mut pause: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
+    poll_fn(|context| {
+        loop {
+            if let Some(sleep) = &mut pause {
+                ready!(sleep.as_mut().poll(context));
+                pause = None;
+            }
+            let polled = process.as_mut().poll(context);
+            if world.is_dead() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(output) = polled {
+                return Poll::Ready(Some(output));
+            }
+            let Some(lasts) = world.take_pause() else { return Poll::Pending };
+            pause = Some(Box::pin(world.clock.sleep(lasts)));
+        }
     })
     .await
 }

@@ -1,9 +1,12 @@
 //! What all parts of a simulated world share: the dice, the count of effects, the crash, and the log.
 
+use regrip_core::testing::VirtualClock;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 /// A run with more effects than this never ends.
 const MOST_EFFECTS: u64 = 300_000;
@@ -41,11 +44,15 @@ pub enum Kind {
     Power,
     /// The wall clock jumps.
     Clock,
+    /// A worker stands still, as a suspended machine does, and goes on without knowing it.
+    Pause,
+    /// A worker cannot reach the ledger.
+    Partition,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Cut,
         Kind::Stall,
         Kind::Unreachable,
@@ -61,51 +68,95 @@ impl Kind {
         Kind::Crash,
         Kind::Power,
         Kind::Clock,
+        Kind::Pause,
+        Kind::Partition,
     ];
 }
 
-/// The state that a world's parts share. Clones are the same one.
+/// What a run is made to do beside what its seed says.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// Faults that do not happen, by their numbers.
+    pub without: BTreeSet<u32>,
+    /// Only these faults happen, whatever the seed rolls.
+    pub only: Option<BTreeSet<u32>>,
+    /// This effect fails, counted over the run.
+    pub fails_at: Option<u64>,
+    /// Keeps the log.
+    pub traced: bool,
+}
+
+/// The world as one process sees it. Clones are of the same process; all processes share everything but their lives.
 #[derive(Clone, Debug)]
-pub struct World(Arc<Mutex<State>>);
+pub struct World {
+    /// Its clock.
+    pub clock: VirtualClock,
+    state: Arc<Mutex<State>>,
+    life: Arc<Mutex<Life>>,
+}
 
 #[derive(Debug)]
 struct State {
     seed: u64,
     rolls: BTreeMap<&'static str, u64>,
     enabled: BTreeSet<Kind>,
-    without: BTreeSet<u32>,
+    script: Script,
     calm: bool,
     faults: Vec<(u32, String)>,
+    kinds: BTreeMap<Kind, u64>,
     fault_points: u32,
     effects: u64,
-    crash_at: Option<u64>,
-    dead: bool,
+    compared: u64,
     violation: Option<String>,
     log: DefaultHasher,
     trace: Option<Vec<String>>,
 }
 
+/// A process.
+#[derive(Debug, Default)]
+struct Life {
+    /// Its number among the workers, if there are several.
+    worker: Option<u64>,
+    effects: u64,
+    dies_at: Option<u64>,
+    dead: bool,
+    /// It is to stand still for so long.
+    pause: Option<Duration>,
+    /// It cannot reach the ledger until then.
+    cut_off_until: Duration,
+}
+
 impl World {
-    /// A world whose randomness is a function of the seed. The faults with the numbers in `without` do not happen.
-    pub fn new(seed: u64, without: &BTreeSet<u32>, traced: bool) -> Self {
-        let world = World(Arc::new(Mutex::new(State {
-            seed,
-            rolls: BTreeMap::new(),
-            enabled: BTreeSet::new(),
-            without: without.clone(),
-            calm: false,
-            faults: Vec::new(),
-            fault_points: 0,
-            effects: 0,
-            crash_at: None,
-            dead: false,
-            violation: None,
-            log: DefaultHasher::new(),
-            trace: traced.then(Vec::new),
-        })));
+    /// A world whose randomness is a function of the seed.
+    pub fn new(seed: u64, script: &Script) -> Self {
+        let world = World {
+            clock: VirtualClock::default(),
+            state: Arc::new(Mutex::new(State {
+                seed,
+                rolls: BTreeMap::new(),
+                enabled: BTreeSet::new(),
+                script: script.clone(),
+                calm: false,
+                faults: Vec::new(),
+                kinds: BTreeMap::new(),
+                fault_points: 0,
+                effects: 0,
+                compared: 0,
+                violation: None,
+                log: DefaultHasher::new(),
+                trace: script.traced.then(Vec::new),
+            })),
+            life: Arc::default(),
+        };
         let enabled: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|_| world.one_in("kind", 2)).collect();
         world.state().enabled = enabled;
         world
+    }
+
+    /// A new process in this world. It dies at this effect of its own, if at all.
+    pub fn new_life(&self, worker: Option<u64>, dies_at: Option<u64>) -> Self {
+        let life = Life { worker, dies_at, ..Life::default() };
+        World { life: Arc::new(Mutex::new(life)), ..self.clone() }
     }
 
     /// A number below `end`, 0 if there is none. Draws for different purposes do not influence each other: taking one fault away leaves most
@@ -132,18 +183,26 @@ impl World {
 
     /// Decides whether a fault of this kind happens here, which it does once in `n` times, and notes it.
     pub fn fault(&self, kind: Kind, n: u64, what: &'static str) -> bool {
-        if !self.one_in(what, n) {
-            return false;
-        }
+        let rolled = self.one_in(what, n);
         let mut state = self.state();
-        if state.calm || !state.enabled.contains(&kind) {
+        let possible = match &state.script.only {
+            // Crashes have a schedule of their own.
+            Some(_) => kind != Kind::Crash,
+            None => rolled && state.enabled.contains(&kind),
+        };
+        if state.calm || !possible {
             return false;
         }
         state.fault_points += 1;
         let number = state.fault_points;
-        if state.without.contains(&number) {
+        let happens = match &state.script.only {
+            Some(only) => only.contains(&number),
+            None => !state.script.without.contains(&number),
+        };
+        if !happens {
             return false;
         }
+        *state.kinds.entry(kind).or_default() += 1;
         let at = state.effects;
         state.faults.push((number, format!("{what} at effect {at}")));
         drop(state);
@@ -156,33 +215,64 @@ impl World {
         self.state().calm = true;
     }
 
-    /// A new process: it dies at this effect from now, if at all.
-    pub fn begin_life(&self, dies_after: Option<u64>) {
-        let mut state = self.state();
-        state.crash_at = dies_after.map(|effects| state.effects + effects);
-        state.dead = false;
-    }
-
-    /// Counts an effect. If the process dies at it, this never returns.
-    pub async fn step(&self, what: &str, of: &str) {
+    /// Counts an effect. Returns `true` if it is to fail. If the process dies at it, this never returns.
+    pub async fn step(&self, what: &str, of: &str) -> bool {
         self.log_parts(what, of);
-        let dead = {
+        let fails = {
             let mut state = self.state();
             state.effects += 1;
             if state.effects > MOST_EFFECTS && state.violation.is_none() {
                 state.violation = Some("the run does not end".to_owned());
             }
-            state.dead |= state.crash_at.is_some_and(|at| state.effects >= at) || state.violation.is_some();
-            state.dead
+            !state.calm && state.script.fails_at == Some(state.effects)
         };
-        if dead {
+        {
+            let mut life = self.life();
+            life.effects += 1;
+            life.dead |= life.dies_at.is_some_and(|at| life.effects >= at);
+        }
+        if self.is_dead() {
             pending::<()>().await;
         }
+        if self.life().worker.is_some() && self.fault(Kind::Pause, 120, "the process stands still") {
+            let seconds = self.pick("for how long", &[9, 31, 45, 100, 1000]);
+            self.life().pause = Some(Duration::from_secs(seconds));
+            let mut is_over = false;
+            poll_fn(|context| {
+                if std::mem::replace(&mut is_over, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        }
+        fails
+    }
+
+    /// How long the process is to stand still from now on.
+    pub fn take_pause(&self) -> Option<Duration> {
+        self.life().pause.take()
+    }
+
+    /// How long the process cannot reach the ledger from now on; zero if it can.
+    pub fn cut_off(&self) -> Duration {
+        let now = self.clock.elapsed();
+        if self.life().worker.is_some() && self.fault(Kind::Partition, 60, "the ledger cannot be reached") {
+            let seconds = self.pick("until when", &[3, 25, 45, 300]);
+            self.life().cut_off_until = now + Duration::from_secs(seconds);
+        }
+        self.life().cut_off_until.saturating_sub(now)
+    }
+
+    /// The number of this worker.
+    pub fn worker(&self) -> Option<u64> {
+        self.life().worker
     }
 
     /// `true` once the process has died.
     pub fn is_dead(&self) -> bool {
-        self.state().dead
+        self.life().dead || self.state().violation.is_some()
     }
 
     /// The number of effects so far.
@@ -190,11 +280,34 @@ impl World {
         self.state().effects
     }
 
-    /// Notes that an invariant does not hold, and ends the process.
+    /// The number of effects of this process.
+    pub fn effects_of_life(&self) -> u64 {
+        self.life().effects
+    }
+
+    /// The number of faults that could have happened.
+    pub fn fault_points(&self) -> u32 {
+        self.state().fault_points
+    }
+
+    /// Notes that this number of bytes was compared with those of a server.
+    pub fn compared(&self, bytes: u64) {
+        self.state().compared += bytes;
+    }
+
+    /// The bytes that were compared.
+    pub fn compared_bytes(&self) -> u64 {
+        self.state().compared
+    }
+
+    /// The faults that happened, by kind.
+    pub fn kinds(&self) -> BTreeMap<Kind, u64> {
+        self.state().kinds.clone()
+    }
+
+    /// Notes that an invariant does not hold, and ends all processes.
     pub fn violate(&self, what: String) {
-        let mut state = self.state();
-        state.dead = true;
-        state.violation.get_or_insert(what);
+        self.state().violation.get_or_insert(what);
     }
 
     /// The first invariant that did not hold.
@@ -213,10 +326,12 @@ impl World {
     }
 
     fn log_parts(&self, what: &str, of: &str) {
+        let worker = self.life().worker;
         let mut state = self.state();
-        (what, of).hash(&mut state.log);
+        (worker, what, of).hash(&mut state.log);
         if let Some(trace) = &mut state.trace {
-            trace.push(format!("{what} {of}"));
+            let by = worker.map(|worker| format!("worker {worker}: ")).unwrap_or_default();
+            trace.push(format!("{} {by}{what} {of}", self.clock.elapsed().as_millis()));
         }
     }
 
@@ -231,6 +346,10 @@ impl World {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

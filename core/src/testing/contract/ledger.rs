@@ -50,6 +50,7 @@ promises! { LedgerUnderTest:
 }
 
 /// A hundred downloads, each taken through eighty attempts and changes that a seed draws.
+// L09
 pub async fn after_every_change_a_row_is_what_apply_says<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let ledger = subject.open();
     for seed in 0..100 {
@@ -296,7 +297,8 @@ pub async fn a_removed_row_is_gone<S: LedgerUnderTest>(subject: &S) -> Result<()
 }
 
 /// If the ledger [leases](Ledger::lease): of two owners one gets the claim and can extend it; the other one gets it after
-/// its end, when it is given back, or when the row is finished. Whoever has no claim can only cancel and pause. Without leases everybody gets it.
+/// its end, when it is given back, or when the row is finished. Whoever has lost it can only cancel and pause. Without leases
+/// everybody gets it.
 pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let (one, other) = (subject.open(), subject.open());
     let id = one.insert(&named("claimed"), at(0)).await?;
@@ -328,24 +330,30 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S
     let begun = one.begin_attempt(id, &NewAttempt { at: at(2), from: 0 }).await;
     ensure!(begun.is_err(), "an attempt of who has lost its claim");
     ensure!(one.row(id).await? == before, "a refused write changes the row");
+    subject.pass(lease * 2).await;
+    let written = one.record(id, &Change::Queued, at(2)).await;
+    ensure!(written.is_err(), "a change of who has lost its claim, after that of the next one has ended");
+    ensure!(other.claim(id, "other", until()).await?, "a claim that nobody took cannot be extended");
     other.record(id, &Change::Queued, at(3)).await?;
     one.record(id, &Change::Cancelled, at(3)).await?;
     let row = other.row(id).await?;
     ensure!(row.status == Status::Cancelled, "a cancel is lost");
+    let written = one.record(id, &Change::Claimed(true), at(3)).await;
+    ensure!(written.is_err(), "a change of who has lost its claim, after the end of the row");
     one.record(id, &Change::Retried, at(4)).await?; // what is finished has no owner
-    ensure!(one.claim(id, "one", until()).await?, "the claim outlives the end of its row");
+    ensure!(one.claim(id, "one again", until()).await?, "the claim outlives the end of its row");
     other.record(id, &Change::Paused, at(5)).await?;
     ensure!(one.row(id).await?.status == Status::Paused, "a pause is lost");
     other.record(id, &Change::Unpaused, at(6)).await?; // a pause ends the claim, too
-    ensure!(other.claim(id, "other", until()).await?, "the claim outlives a pause");
+    ensure!(other.claim(id, "other again", until()).await?, "the claim outlives a pause");
     other.record(id, &Change::Cancelled, at(7)).await?;
     other.record(id, &Change::Retried, at(8)).await?;
-    let free = one.claim(id, "one", until()).await?;
+    let free = one.claim(id, "one once more", until()).await?;
     ensure!(free, "the claim outlives the end of its row");
     other.release(id, "other").await?;
     ensure!(!other.claim(id, "other", until()).await?, "a claim is given back by who does not have it");
-    one.release(id, "one").await?;
-    ensure!(other.claim(id, "other", until()).await?, "the claim outlives its release");
+    one.release(id, "one once more").await?;
+    ensure!(other.claim(id, "other at last", until()).await?, "the claim outlives its release");
     let gone = one.claim(i64::MAX, "one", until()).await;
     ensure_fails!(gone, Error::NoSuchDownload(_), "claiming nothing");
     Ok(())

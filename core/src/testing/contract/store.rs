@@ -99,6 +99,7 @@ pub async fn a_part_has_one_writer<S: StoreUnderTest>(subject: &S) -> Result<(),
 }
 
 /// Bytes are appended in the order of the calls, count at once, and are there after the part was closed.
+// D04
 pub async fn written_bytes_are_counted_and_kept<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let store = subject.store();
     let Names { part: name, .. } = subject.names();
@@ -121,6 +122,7 @@ pub async fn written_bytes_are_counted_and_kept<S: StoreUnderTest>(subject: &S) 
 }
 
 /// A write past the end, or a cut to more than the length, fails and changes nothing.
+// D04
 pub async fn a_part_never_has_a_hole<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let Names { part: name, .. } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
@@ -134,6 +136,7 @@ pub async fn a_part_never_has_a_hole<S: StoreUnderTest>(subject: &S) -> Result<(
 }
 
 /// A comparison holds only if every byte is there and equal; what cannot be read back is never taken to be equal.
+// D08
 pub async fn bytes_match_only_if_all_are_there_and_equal<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let Names { part: name, .. } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
@@ -307,6 +310,7 @@ pub async fn a_file_at_the_destination_is_replaced_only_if_asked<S: StoreUnderTe
 }
 
 /// After a crash the file is found under the name that it has, by its token and its size.
+// C05, C06, C07
 pub async fn an_interrupted_commit_is_found<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let names = subject.names();
     let part = whole(subject, &names).await?;

@@ -4,6 +4,7 @@ CREATE TABLE uploads (
     object TEXT NOT NULL PRIMARY KEY,
     token TEXT NOT NULL,
     generation INTEGER NOT NULL,
+    opened INTEGER NOT NULL DEFAULT 0, -- how often
     upload_id TEXT -- none: it is not begun
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE upload_parts (

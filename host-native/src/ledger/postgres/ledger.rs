@@ -4,6 +4,7 @@ use super::address::DatabaseAddress;
 use super::link::Link;
 use super::schema::{self, DatabaseRefused, Unconnected};
 use super::stored::{self, Stored, Transaction, columns, get};
+use crate::host::entropy;
 use crate::ledger::{Fleet, NativeLedger};
 use crate::store::FileStamp;
 use crate::sync::lock;
@@ -76,6 +77,11 @@ impl PostgresLedger {
 /// What a user asks for, whoever has the claim.
 fn is_of_user(change: &Change) -> bool {
     matches!(change, Change::Cancelled | Change::Paused | Change::Retried | Change::Unpaused)
+}
+
+/// The process of an owner. Its drives have one after the other the claim on a download, and the claim's token keeps them apart.
+fn worker(owner: &str) -> &str {
+    owner.split_once('-').map_or(owner, |(worker, _)| worker)
 }
 
 impl SendLedger for PostgresLedger {
@@ -166,7 +172,7 @@ impl SendLedger for PostgresLedger {
                 UPDATE origin_leases SET lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
                 WHERE download_id = $1 AND owner = $2 AND EXISTS (SELECT FROM claimed))
             SELECT (SELECT token FROM claimed) AS token FROM downloads WHERE id = $1";
-        let found = self.link.run("claiming a download", claim, &[&id, &owner, &self.lease_ms()]).await?;
+        let found = self.link.run("claiming a download", claim, &[&id, &worker(owner), &self.lease_ms()]).await?;
         let row = found.first().ok_or(Error::NoSuchDownload(id))?;
         let token: Option<i64> = get(row, id, "token")?;
         if let Some(token) = token {
@@ -184,7 +190,7 @@ impl SendLedger for PostgresLedger {
                 WHERE id = $1 AND owner = $2 AND token = $3 RETURNING id),
             ended AS (DELETE FROM origin_leases USING released WHERE download_id = released.id)
             SELECT pg_notify('regrip', '') FROM released";
-        self.link.run("releasing a download", release, &[&id, &owner, &token]).await.map(drop)
+        self.link.run("releasing a download", release, &[&id, &worker(owner), &token]).await.map(drop)
     }
 
     /// Returns when a worker announced something, and now and then without that.
@@ -207,7 +213,7 @@ impl NativeLedger for PostgresLedger {
         let set = "UPDATE downloads SET completed_size = $2, completed_mtime_ns = $3, revision = $4 WHERE id = $1
             RETURNING id";
         let params: [super::link::Param<'_>; 4] =
-            [&id, &stored::integer(stamp.size), &stamp.mtime_ns, &fastrand::i64(..)];
+            [&id, &stored::integer(stamp.size), &stamp.mtime_ns, &entropy().cast_signed()];
         match self.link.run("noting a finished file", set, &params).await?.is_empty() {
             true => Err(Error::NoSuchDownload(id)),
             false => Ok(()),

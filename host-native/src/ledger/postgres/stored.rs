@@ -1,6 +1,7 @@
 //! A row of the table `downloads`: read, changed as the core says, and written back if nobody changed it meanwhile.
 
 use super::link::{Link, Param};
+use crate::host::entropy;
 use crate::ledger::{AttemptLine, Import, ImportState, LedgerEntry};
 use crate::store::FileStamp;
 use crate::time::rfc3339;
@@ -142,7 +143,7 @@ impl Transaction<'_> {
             let (revision, token) = (stored.revision, stored.token);
             let mut new = stored;
             let done = change(&mut new)?;
-            new.revision = fastrand::i64(..);
+            new.revision = entropy().cast_signed();
             if self.write(&new, revision, token, is_of_user).await? {
                 return Ok((done, new));
             }
@@ -205,7 +206,7 @@ pub(super) async fn insert(link: &Link, new: &NewDownload, at: SystemTime) -> Re
                 &columns.peers,
                 &columns.items,
                 &at,
-                &fastrand::i64(..),
+                &entropy().cast_signed(),
             ],
         )
         .await?;
@@ -233,7 +234,7 @@ pub(super) async fn insert_new(
                 &columns.peers,
                 &columns.items,
                 &at,
-                &fastrand::i64(..),
+                &entropy().cast_signed(),
             ],
         )
         .await?;

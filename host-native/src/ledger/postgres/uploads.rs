@@ -11,13 +11,15 @@ use crate::sync::lock;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use regrip_core::Error;
+use tokio_postgres::Row;
 
-/// This process has the claim: $1 object, $2 ids, $3 tokens.
+/// This process has the claim: $1 object, $2 ids, $3 tokens. The row is locked, so that nobody else claims it before the statement
+/// is done; after waiting for its lock, Postgres looks at the claim again.
 macro_rules! claimed {
     () => {
         "EXISTS (SELECT FROM downloads d JOIN unnest($2::bigint[], $3::bigint[]) own (id, token)
             ON d.id = own.id AND d.token = own.token
-            WHERE d.dest_path = $1 AND d.lease_until > clock_timestamp())"
+            WHERE d.dest_path = $1 AND d.lease_until > clock_timestamp() FOR SHARE OF d)"
     };
 }
 
@@ -45,6 +47,9 @@ const BEGIN: &str = concat!(
     claimed!(),
     " RETURNING 1"
 );
+
+const OPEN: &str =
+    concat!("UPDATE uploads SET opened = opened + 1 WHERE object = $1 AND ", claimed!(), " RETURNING opened");
 
 const ADD_PART: &str = concat!(
     "INSERT INTO upload_parts (object, number, size, etag, digests)
@@ -88,14 +93,13 @@ impl PostgresLedger {
         (what, sql): (&'static str, &'static str),
         object: &str,
         more: &[Param<'_>],
-    ) -> Result<(), Error> {
+    ) -> Result<Row, Error> {
         let (ids, tokens): (Vec<i64>, Vec<i64>) = lock(&self.tokens).iter().map(|(id, token)| (*id, *token)).unzip();
         let mut params: Vec<Param<'_>> = vec![&object, &ids, &tokens];
         params.extend(more);
-        match self.link.run(what, sql, &params).await?.is_empty() {
-            true => Err(Error::ledger(format!("the upload of {object} is another worker's now"), "the claim is lost")),
-            false => Ok(()),
-        }
+        let changed = self.link.run(what, sql, &params).await?.into_iter().next();
+        let lost = || Error::ledger(format!("the upload of {object} is another worker's now"), "the claim is lost");
+        changed.ok_or_else(lost)
     }
 }
 
@@ -132,6 +136,14 @@ impl UploadLedger for PostgresLedger {
         read.boxed()
     }
 
+    fn open_upload(&self, object: String) -> BoxFuture<'_, Result<u64, Error>> {
+        let open = async move {
+            let opened: i64 = get(&self.change_upload(("opening an upload", OPEN), &object, &[]).await?, 0, "opened")?;
+            Ok(u64::try_from(opened).unwrap_or_default())
+        };
+        open.boxed()
+    }
+
     fn add_upload(&self, object: String, nonce: String) -> BoxFuture<'_, Result<Upload, Error>> {
         let add = async move {
             self.change_upload(("adding an upload", ADD), &object, &[&nonce]).await?;
@@ -142,7 +154,7 @@ impl UploadLedger for PostgresLedger {
     }
 
     fn begin_upload(&self, object: String, id: String) -> BoxFuture<'_, Result<(), Error>> {
-        async move { self.change_upload(("beginning an upload", BEGIN), &object, &[&id]).await }.boxed()
+        async move { self.change_upload(("beginning an upload", BEGIN), &object, &[&id]).await.map(drop) }.boxed()
     }
 
     fn add_uploaded_part(&self, object: String, id: String, part: UploadedPart) -> BoxFuture<'_, Result<(), Error>> {
@@ -150,7 +162,7 @@ impl UploadLedger for PostgresLedger {
             let what = "adding a part of an upload";
             let digests = serde_json::to_string(&part.digests).map_err(|error| Error::ledger(what, error))?;
             let (number, size) = (i64::from(part.number), integer(part.size));
-            self.change_upload((what, ADD_PART), &object, &[&id, &number, &size, &part.etag, &digests]).await
+            self.change_upload((what, ADD_PART), &object, &[&id, &number, &size, &part.etag, &digests]).await.map(drop)
         };
         add.boxed()
     }
@@ -158,11 +170,12 @@ impl UploadLedger for PostgresLedger {
     fn end_upload(&self, object: String, end: UploadEnd) -> BoxFuture<'_, Result<(), Error>> {
         let end = async move {
             let what = "ending an upload";
-            match end {
+            let changed = match end {
                 UploadEnd::Restarted => self.change_upload((what, RESTARTED), &object, &[]).await,
                 UploadEnd::Removed => self.change_upload((what, REMOVED), &object, &[&true]).await,
                 UploadEnd::Completed => self.change_upload((what, REMOVED), &object, &[&false]).await,
-            }
+            };
+            changed.map(drop)
         };
         end.boxed()
     }

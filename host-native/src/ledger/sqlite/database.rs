@@ -409,6 +409,7 @@ mod tests {
         }
     }
 
+    // L02
     #[test]
     fn one_that_does_not_fit_on_the_disk_takes_nothing_from_its_neighbours() {
         let folder = tempfile::tempdir().unwrap();

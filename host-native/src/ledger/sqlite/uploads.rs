@@ -18,6 +18,15 @@ impl UploadLedger for SqliteLedger {
         self.queue.read("reading an upload", move |transaction| upload(transaction, &object)).boxed()
     }
 
+    fn open_upload(&self, object: String) -> BoxFuture<'_, Result<u64, Error>> {
+        let write = self.write("opening an upload", move |transaction| {
+            let count = "UPDATE uploads SET opened = opened + 1 WHERE object = ?1 RETURNING opened";
+            let opened = transaction.prepare_cached(count)?.query_row([&object], |row| row.get::<_, u32>(0));
+            opened.optional()?.map(u64::from).ok_or_else(|| gone(&object))
+        });
+        write.boxed()
+    }
+
     fn add_upload(&self, object: String, nonce: String) -> BoxFuture<'_, Result<Upload, Error>> {
         let write = self.write("adding an upload", move |transaction| {
             let insert = "INSERT INTO uploads (object, token, generation) VALUES (?1,

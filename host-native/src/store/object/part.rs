@@ -40,6 +40,8 @@ pub struct ObjectPart {
     pub(super) store: ObjectStore,
     pub(super) object: ObjectName,
     pub(super) upload: Upload,
+    /// The number of this opening of the upload.
+    opened: u64,
     /// On their way, in order, each with its size.
     sending: VecDeque<(u64, Task<Result<UploadedPart, Error>>)>,
     buffer: Vec<u8>,
@@ -67,7 +69,7 @@ impl ObjectPart {
         store: ObjectStore,
         object: ObjectName,
         upload: Upload,
-        kept: Vec<u8>,
+        (opened, kept): (u64, Vec<u8>),
         lock: Locked,
     ) -> ObjectPart {
         let states = upload.parts.last().map(|part| part.digests.clone()).unwrap_or_default();
@@ -75,6 +77,7 @@ impl ObjectPart {
             store,
             object,
             upload,
+            opened,
             sending: VecDeque::new(),
             buffer: kept,
             states,
@@ -185,7 +188,7 @@ impl Drop for ObjectPart {
     fn drop(&mut self) {
         if self.sending.is_empty() && !self.buffer.is_empty() {
             let start = self.durable();
-            self.store.keep(self.upload.tag(), start, std::mem::take(&mut self.buffer));
+            self.store.keep(self.upload.tag(), (self.opened, start), std::mem::take(&mut self.buffer));
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::client::{ObjectHead, ObjectName, S3Client, S3Settings};
 use super::part::ObjectPart;
 use super::uploads::{Upload, UploadEnd, UploadLedger, UploadedPart};
+use crate::host::entropy;
 use crate::store::lock::{self, Locked};
 use crate::store::path::{System, hex};
 use crate::store::version::FileStamp;
@@ -44,6 +45,9 @@ struct StoreState {
 struct Kept {
     tag: String,
     start: u64,
+    /// The number of the opening that the bytes are of. They count only for the next one: another process that opened the upload in
+    /// between may have recorded another version.
+    opened: u64,
     bytes: Vec<u8>,
 }
 
@@ -96,15 +100,21 @@ impl ObjectStore {
     /// Aborts the uploads that were given up: of one object, or of all.
     ///
     /// # Errors
-    /// `Disk`, `Ledger`; what could not be aborted stays in the ledger.
+    /// `Disk`, `Ledger`, the first of them; what could not be aborted stays in the ledger.
     pub(crate) async fn abort_uploads(&self, object: Option<&ObjectName>) -> Result<(), Error> {
+        let mut done = Ok(());
         for (object, id) in self.ledger().uploads_to_abort(object.map(|object| object.as_str().to_owned())).await? {
-            let name = self.named(&object)?;
-            let aborted = self.0.client.abort(&name, &id).await;
-            aborted.map_err(|fault| fault.of("abort an upload to", &name))?;
-            self.ledger().forget_upload(object, id).await?;
+            let aborted = self.abort(object, id).await;
+            done = done.and(aborted); // one that cannot be aborted keeps the others from nothing
         }
-        Ok(())
+        done
+    }
+
+    async fn abort(&self, object: String, id: String) -> Result<(), Error> {
+        let name = self.named(&object)?;
+        let aborted = self.0.client.abort(&name, &id).await;
+        aborted.map_err(|fault| fault.of("abort an upload to", &name))?;
+        self.ledger().forget_upload(object, id).await
     }
 
     pub(super) fn ledger(&self) -> &dyn UploadLedger {
@@ -142,9 +152,9 @@ impl ObjectStore {
     }
 
     /// Keeps the bytes of a part that is closed, and drops the oldest ones if there are too many.
-    pub(super) fn keep(&self, tag: String, start: u64, bytes: Vec<u8>) {
+    pub(super) fn keep(&self, tag: String, (opened, start): (u64, u64), bytes: Vec<u8>) {
         let mut kept = locked(&self.0.kept);
-        kept.push_back(Kept { tag, start, bytes });
+        kept.push_back(Kept { tag, start, opened, bytes });
         while kept.iter().map(|kept| kept.bytes.capacity()).sum::<usize>() > KEPT_BYTES {
             kept.pop_front();
         }
@@ -187,6 +197,10 @@ impl ObjectStore {
         };
         let listed = self.0.client.list_parts(object, &id).await;
         let Some(listed) = listed.map_err(|fault| fault.of("list the parts of", object))? else {
+            let head = self.head(object).await?;
+            if head.and_then(|head| head.tag).is_some_and(|tag| tag == upload.tag()) {
+                return Ok(()); // another process completed it, and the commit will find that
+            }
             // Somebody aborted it, perhaps a rule of the bucket.
             self.ledger().end_upload(object.as_str().to_owned(), UploadEnd::Restarted).await?;
             *upload = Upload { generation: upload.generation + 1, id: None, parts: Vec::new(), ..upload.clone() };
@@ -223,15 +237,17 @@ impl PartStore for ObjectStore {
                 self.confirmed(&object, &mut upload).await?;
                 upload
             }
-            None => self.ledger().add_upload(name(), format!("{:016x}", fastrand::u64(..))).await?,
+            None => self.ledger().add_upload(name(), format!("{:016x}", entropy())).await?,
         };
         let (tag, start) = (upload.tag(), upload.parts.iter().map(|part| part.size).sum::<u64>());
+        let opened = self.ledger().open_upload(name()).await?;
         let mut kept = locked(&self.0.kept);
         let at = kept.iter().position(|kept| kept.tag == tag);
-        let bytes = at.and_then(|at| kept.remove(at)).filter(|kept| kept.start == start);
+        let bytes = at.and_then(|at| kept.remove(at));
+        let bytes = bytes.filter(|kept| kept.start == start && kept.opened.checked_add(1) == Some(opened));
         drop(kept);
         let bytes = bytes.map(|kept| kept.bytes).unwrap_or_default();
-        Ok(ObjectPart::new(self.clone(), object, upload, bytes, lock))
+        Ok(ObjectPart::new(self.clone(), object, upload, (opened, bytes), lock))
     }
 
     async fn commit(&self, mut part: ObjectPart, destination: &str, replace: Replace) -> Result<Committed, Error> {

@@ -57,6 +57,9 @@ pub trait UploadLedger: fmt::Debug + Send + Sync {
     /// `Ledger`.
     fn upload(&self, object: String) -> BoxFuture<'_, Result<Option<Upload>, Error>>;
 
+    /// Counts that a process opens an upload, and returns how often that was.
+    fn open_upload(&self, object: String) -> BoxFuture<'_, Result<u64, Error>>;
+
     /// Adds one. Its token is the id of the object's download, or 0, and `nonce`.
     ///
     /// # Errors

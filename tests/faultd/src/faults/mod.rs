@@ -1,4 +1,4 @@
-//! The misbehaviours, one struct each. Cases (`H09` and the like) are those of the project's acceptance plan.
+//! The misbehaviours, one struct each. Cases (`H09` and the like) are those of `tests/CASES.md`.
 
 mod body;
 mod connection;

@@ -4,6 +4,7 @@ CREATE TABLE uploads (
     object TEXT PRIMARY KEY,
     token TEXT NOT NULL,
     generation BIGINT NOT NULL,
+    opened BIGINT NOT NULL DEFAULT 0, -- how often
     upload_id TEXT -- none: it is not begun
 );
 CREATE TABLE upload_parts (
