@@ -49,12 +49,14 @@ fn another_worker_goes_on_after_a_kill() {
 
 #[test]
 fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_more() {
-    let fleet = Fleet::new(1, 1_000_000);
+    let fleet = Fleet::new(1, 700_000);
     let (first, second) = two(&fleet, fleet.worker());
     first.served.signal("STOP");
     wait_until("the other one has it", || owner(&fleet) == second.id());
     let before = fleet.schema.execute("SELECT token FROM downloads");
-    // It goes on while the other one is in the middle of the file.
+    // The stopped one has the part locked. It goes on while the other one is in the middle of the file.
+    let bytes = fleet.part_bytes("0.mkv");
+    wait_until("the other one writes", || fleet.part_bytes("0.mkv") > bytes + 300_000);
     first.served.signal("CONT");
     assert_resumed(&fleet);
     let outcomes = "SELECT string_agg(coalesce(line->>'outcome', 'open') || ':' || coalesce(line->>'error', ''), ',' ORDER BY attempt)
