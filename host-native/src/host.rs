@@ -6,15 +6,13 @@
 
 use crate::ledger::{FileLedger, is_delivered};
 use crate::store::FileStore;
-use crate::time::SmolClock;
+use crate::time::{SmolClock, entropy};
 use crate::transport::HttpTransport;
 use regrip_core::host::Host;
 use regrip_core::{Error, Event, Row};
 use smol::{Executor, Task, channel};
-use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::future::Future;
-use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,12 +78,6 @@ impl<L: FileLedger> Host for NativeHost<L> {
             None => Ok(false),
         }
     }
-}
-
-/// A number that no other process draws, on no machine: the keys of a hash map's state are the system's random numbers. `fastrand`
-/// alone begins with the time since the machine was booted.
-pub(crate) fn entropy() -> u64 {
-    RandomState::new().hash_one(fastrand::u64(..))
 }
 
 static EXECUTOR: Executor<'static> = Executor::new();

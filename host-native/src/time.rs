@@ -5,7 +5,9 @@
 //! moment that has one.
 
 use regrip_core::time::{Clock, Instant};
+use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime};
 
 /// 9999-12-31T23:59:59.999Z, since 1970.
@@ -24,6 +26,12 @@ pub(crate) fn has_text(at: SystemTime) -> bool {
 fn within(at: SystemTime) -> SystemTime {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(LAST)
+}
+
+/// A number that no other process draws, on no machine: the keys of a hash map's state are the system's random numbers. `fastrand`
+/// alone begins with the time since the machine was booted.
+pub(crate) fn entropy() -> u64 {
+    RandomState::new().hash_one(fastrand::u64(..))
 }
 
 /// Durations, counted by how long they were.

@@ -1,9 +1,9 @@
 //! A row of the table `downloads`: read, changed as the core says, and written back if nobody changed it meanwhile.
 
 use super::link::{Link, Param};
-use crate::host::entropy;
 use crate::ledger::{AttemptLine, Import, ImportState, LedgerEntry};
 use crate::store::FileStamp;
+use crate::time::entropy;
 use crate::time::rfc3339;
 use regrip_core::record::{AttemptEnd, Change, DownloadId, NewAttempt, NewDownload, Restart, Row, Source, Status};
 use regrip_core::{Error, display_url};

@@ -3,11 +3,11 @@
 use super::client::{ObjectHead, ObjectName, S3Client, S3Settings};
 use super::part::ObjectPart;
 use super::uploads::{Upload, UploadEnd, UploadLedger, UploadedPart};
-use crate::host::entropy;
 use crate::store::lock::{self, Locked};
 use crate::store::path::{System, hex};
 use crate::store::version::FileStamp;
 use crate::sync::lock as locked;
+use crate::time::entropy;
 use crate::transport::{CookieJar, HttpTransport, TransportOptions};
 use bytes::Bytes;
 use regrip_core::store::{Committed, Committing, Found, OpenPart, PartStore, PartToken, Replace};
