@@ -37,6 +37,7 @@ pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Repl
         }
         // Whatever the reason, there must be a part to keep, and the final name may have to be replaced.
         part.name().await?;
+        part.make_durable().await?; // whoever keeps it counts on its name, too
     }
     check_still_named(&part)?;
     let left = match check_destination(&part, destination, replace)? {

@@ -3,22 +3,33 @@
 //! `tests/replay.rs` runs them on the files in `corpus/` and on mutations of these, on stable Rust. `fuzz_targets/` has the
 //! programs that cargo-fuzz runs.
 
-use regrip::config::{self, ConfigRefused, Problem};
-use regrip_core::Stub;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use regrip::config::{self, ConfigRefused, Problem, QuickLink};
+use regrip::ledger::SqliteLedger;
 use regrip_core::http::{ContentRange, Head, body_end, content_range, is_strong_etag, suggested_name};
+use regrip_core::http::{parse_date, parse_retry_after};
+use regrip_core::ledger::Ledger;
+use regrip_core::testing::new_download;
 use regrip_core::transport::{BodyEnd, Headers};
+use regrip_core::{SafeName, Stub};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 /// A target takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("bencode", bencode),
     ("config", config),
     ("content_range", content_range_value),
     ("header_grammar", header_grammar),
+    ("ledger", ledger),
+    ("name", name),
+    ("quick_link", quick_link),
+    ("time", time),
 ];
 
 /// A stub that can be read can be written and read again.
@@ -98,5 +109,74 @@ pub fn header_grammar(bytes: &[u8]) {
     for digest in head.stated {
         assert_eq!(digest.hex.len(), 2 * digest.algorithm.digest_bytes());
         assert!(digest.hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+    }
+}
+
+/// A ledger whose file was damaged is refused and stays as it is, or every row of it can be read or is an error. The input has three
+/// bytes for each byte that changes: where, in 65,536ths of the file, and its new value.
+pub fn ledger(bytes: &[u8]) {
+    static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.db");
+        let ledger = SqliteLedger::open(&path).expect("a new ledger");
+        for number in 0..3 {
+            let new = new_download(&format!("https://example.org/{number}"), &format!("/films/{number}"));
+            smol::block_on(ledger.insert(&new, SystemTime::UNIX_EPOCH)).expect("a row");
+        }
+        drop(ledger);
+        std::fs::read(path).expect("it was closed")
+    });
+    let mut file = WHOLE.clone();
+    for change in bytes.chunks_exact(3) {
+        let at = usize::from(u16::from_be_bytes([change[0], change[1]])) * file.len() / 65_536;
+        file[at] = change[2];
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    std::fs::write(&path, &file).expect("it is written");
+    match SqliteLedger::open(&path) {
+        Ok(ledger) => smol::block_on(async {
+            for mark in ledger.unfinished_marks().await.unwrap_or_default() {
+                let _ = ledger.row(mark.id).await;
+            }
+        }),
+        Err(_) => assert!(std::fs::read(&path).expect("it is there") == file, "a refused ledger was changed"),
+    }
+}
+
+/// A name that is safe on every system is one here, is one segment of a path, and stays as it is.
+pub fn name(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(name) = SafeName::new(&text) {
+        assert_eq!(name.as_str(), text);
+        assert!(SafeName::on_this_system(&text).is_ok());
+        assert!(!text.contains(['/', '\\', ':']) && text != ".." && text.len() <= 255);
+        assert_eq!(Path::new("/folder").join(name.as_str()).parent(), Some(Path::new("/folder")));
+    }
+}
+
+/// A quick link that is read can be written and read again. The input is its JSON.
+pub fn quick_link(bytes: &[u8]) {
+    let link = |text: &str| QuickLink::read(text).ok();
+    let Some(read) = link(&format!("jack-link:v1:{}", BASE64.encode(bytes))) else {
+        return;
+    };
+    let written = read.write().expect("reading is as strict");
+    let again = link(&written).expect("it can be read");
+    assert_eq!(again.write().expect("it was written before"), written);
+}
+
+/// A date that is read is the same when it is written and read again; a Retry-After is bounded by what it says.
+pub fn time(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    let asked = parse_retry_after(text, now);
+    if let Some(date) = parse_date(text) {
+        assert_eq!(parse_date(&httpdate::fmt_http_date(date)), Some(date));
+        assert_eq!(asked, Some(date.duration_since(now).unwrap_or_default()));
+    } else if let Some(seconds) = asked {
+        assert!(text.bytes().all(|byte| byte.is_ascii_digit()) && seconds.subsec_nanos() == 0);
     }
 }

@@ -41,6 +41,8 @@ fn every_target_holds_on_mutations_of_its_corpus() {
     for (name, target) in TARGETS {
         let corpus = corpus(name);
         let mut random = Rng::with_seed(1);
+        // Opening a database takes a thousand times as long as reading a header.
+        let inputs = if name == "ledger" { inputs / 100 } else { inputs };
         for _ in 0..inputs {
             let input = mutated(&corpus, &mut random);
             run(name, target, &input);

@@ -152,8 +152,12 @@ impl PartStore for SimStore {
         self.inner.unnamed(part).map(|inner| self.part(inner, part))
     }
 
-    async fn commit(&self, part: SimPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
+    async fn commit(&self, mut part: SimPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         if self.world.step("commit", destination).await {
+            if !part.inner.is_named() {
+                part.inner.name().await?; // a failed commit leaves a part
+                part.inner.flush().await?;
+            }
             return Err(disk("rename", destination));
         }
         // Renamed first and synced later, so that a process can die in between.
