@@ -50,7 +50,9 @@ pub(crate) enum Acceptance {
 enum Candidate {
     /// Finished before, and as it was left.
     Done(Box<Row>, FileStamp),
-    /// Free, or ours from an earlier run.
+    /// Nothing is there.
+    Absent,
+    /// Ours from an earlier run.
     Ours,
     /// A file is there.
     Taken(FileStamp),
@@ -67,12 +69,16 @@ pub(crate) async fn accept<L: FileLedger>(
 ) -> Result<Acceptance, Error> {
     let ledger = &engine.host().ledger;
     let store = &engine.host().store;
-    for destination in candidates(&wanted.destination, wanted.on_exists) {
+    let mut candidates = candidates(&wanted.destination, wanted.on_exists).peekable();
+    while let Some(destination) = candidates.peek().cloned() {
         store.own().check(&destination)?;
         store.own().check(&part_path(&destination))?;
-        match place(engine, &destination, wanted).await? {
+        let candidate = place(engine, &destination, wanted).await?;
+        let is_absent = matches!(candidate, Candidate::Absent);
+        match candidate {
             Candidate::Done(row, _) if !wanted.again => return Ok(Acceptance::Done(row)),
             Candidate::Done(..) | Candidate::Taken(_) if wanted.on_exists == OnExists::Rename => {
+                candidates.next();
                 continue;
             }
             Candidate::Done(_, stamp) | Candidate::Taken(stamp) => {
@@ -82,7 +88,7 @@ pub(crate) async fn accept<L: FileLedger>(
                     return Err(Error::DestinationExists { path: text(&destination) });
                 }
             }
-            Candidate::Ours => {}
+            Candidate::Ours | Candidate::Absent => {}
         }
         let new = new_download(wanted, &destination);
         let new_url = match wanted.on_exists {
@@ -91,13 +97,11 @@ pub(crate) async fn accept<L: FileLedger>(
         };
         match engine.accept_with(new, new_url).await {
             // Another source has that name for its own.
-            Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {}
-            // Another download gave its file that name since it was looked at.
-            Ok(accepted)
-                if wanted.on_exists == OnExists::Rename
-                    && !accepted.known
-                    && store.look_at(&destination).await?.is_some() =>
-            {
+            Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {
+                candidates.next();
+            }
+            // Another download, perhaps of the same file, was completed since it was looked at: look again.
+            Ok(accepted) if is_absent && !accepted.known && store.look_at(&destination).await?.is_some() => {
                 engine.remove(accepted.id).await?;
             }
             accepted => return Ok(Acceptance::Drive(accepted?, destination)),
@@ -119,7 +123,7 @@ pub(crate) async fn foreign_file<L: FileLedger>(
             let new = new_download(wanted, &wanted.destination);
             Some((stamp, Box::new(Row { downloaded: stamp.size, ..Row::new(0, new) })))
         }
-        Candidate::Done(..) | Candidate::Ours => None,
+        Candidate::Done(..) | Candidate::Ours | Candidate::Absent => None,
     })
 }
 
@@ -159,7 +163,7 @@ async fn place<L: FileLedger>(
 ) -> Result<Candidate, Error> {
     let ledger = &engine.host().ledger;
     let Some(stamp) = engine.host().store.look_at(destination).await? else {
-        return Ok(Candidate::Ours);
+        return Ok(Candidate::Absent);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
     let newest = rows.first().filter(|row| row.new.is_same(&wanted.source, &wanted.mirrors));

@@ -36,7 +36,7 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(DELETE "/api/session", Keyless, auth::log_out),
         route!(GET "/api/downloads", Keyed, downloads::list),
         route!(POST "/api/downloads", Keyed, downloads::add),
-        route!(POST "/api/downloads/batch", Keyed, downloads::add_all),
+        route!(POST "/api/batch", Keyed, downloads::add_all),
         route!(GET "/api/downloads/{id}", Keyed, downloads::one),
         route!(DELETE "/api/downloads/{id}", Keyed, downloads::remove),
         route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),

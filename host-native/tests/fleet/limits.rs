@@ -49,7 +49,7 @@ fn a_batch_is_added_once_even_if_two_workers_get_it_at_the_same_time() {
     let paused = |worker: Worker| {
         let downloads = (0..3000).map(|number| json!({ "url": fleet.origin.url(&format!("/{number}.mkv")) }));
         let downloads: Vec<_> = downloads.collect();
-        let (status, result) = worker.post("/api/downloads/batch", &json!({ "downloads": downloads }));
+        let (status, result) = worker.post("/api/batch", &json!({ "downloads": downloads }));
         assert_eq!(status, 200, "{result}");
         assert_eq!(result["refused"], 0, "{result}");
         (result["added"].as_u64().unwrap(), result["known"].as_u64().unwrap())

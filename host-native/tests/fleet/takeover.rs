@@ -135,7 +135,7 @@ fn whatever_happens_to_workers_each_file_is_delivered_once() {
     let fleet = Fleet::new(files, 1_500_000);
     let mut workers = [fleet.worker(), fleet.worker(), fleet.worker()];
     let urls = (0..files).map(|number| json!({ "url": fleet.origin.url(&format!("/{number}.mkv")) }));
-    let (status, added) = workers[0].post("/api/downloads/batch", &json!({ "downloads": urls.collect::<Vec<_>>() }));
+    let (status, added) = workers[0].post("/api/batch", &json!({ "downloads": urls.collect::<Vec<_>>() }));
     assert_eq!((status, added["added"].as_u64()), (200, Some(files)), "{added}");
     let mut state = seed;
     // A linear congruential generator; its high bits are random enough.

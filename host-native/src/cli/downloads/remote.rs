@@ -97,7 +97,7 @@ impl Remote {
     /// Asks for many downloads, each as the API takes it.
     pub(super) async fn add_all(&self, downloads: &[Value]) -> Result<BatchReply, BackendError> {
         let body = json!({ "downloads": downloads }).to_string();
-        let (_, body) = self.ask(Method::Post, "/api/downloads/batch", Some(body)).await?;
+        let (_, body) = self.ask(Method::Post, "/api/batch", Some(body)).await?;
         Ok(self.read(&body)?)
     }
 
