@@ -50,9 +50,7 @@ pub(crate) enum Acceptance {
 enum Candidate {
     /// Finished before, and as it was left.
     Done(Box<Row>, FileStamp),
-    /// Nothing is there.
-    Absent,
-    /// Ours from an earlier run.
+    /// Free, or ours from an earlier run.
     Ours,
     /// A file is there.
     Taken(FileStamp),
@@ -74,7 +72,7 @@ pub(crate) async fn accept<L: FileLedger>(
         store.own().check(&destination)?;
         store.own().check(&part_path(&destination))?;
         let candidate = place(engine, &destination, wanted).await?;
-        let is_absent = matches!(candidate, Candidate::Absent);
+        let is_free = matches!(candidate, Candidate::Ours);
         match candidate {
             Candidate::Done(row, _) if !wanted.again => return Ok(Acceptance::Done(row)),
             Candidate::Done(..) | Candidate::Taken(_) if wanted.on_exists == OnExists::Rename => {
@@ -88,7 +86,7 @@ pub(crate) async fn accept<L: FileLedger>(
                     return Err(Error::DestinationExists { path: text(&destination) });
                 }
             }
-            Candidate::Ours | Candidate::Absent => {}
+            Candidate::Ours => {}
         }
         let new = new_download(wanted, &destination);
         let new_url = match wanted.on_exists {
@@ -101,7 +99,7 @@ pub(crate) async fn accept<L: FileLedger>(
                 candidates.next();
             }
             // Another download, perhaps of the same file, was completed since it was looked at: look again.
-            Ok(accepted) if is_absent && !accepted.known && store.look_at(&destination).await?.is_some() => {
+            Ok(accepted) if is_free && !accepted.known && store.look_at(&destination).await?.is_some() => {
                 engine.remove(accepted.id).await?;
             }
             accepted => return Ok(Acceptance::Drive(accepted?, destination)),
@@ -123,7 +121,7 @@ pub(crate) async fn foreign_file<L: FileLedger>(
             let new = new_download(wanted, &wanted.destination);
             Some((stamp, Box::new(Row { downloaded: stamp.size, ..Row::new(0, new) })))
         }
-        Candidate::Done(..) | Candidate::Ours | Candidate::Absent => None,
+        Candidate::Done(..) | Candidate::Ours => None,
     })
 }
 
@@ -163,7 +161,7 @@ async fn place<L: FileLedger>(
 ) -> Result<Candidate, Error> {
     let ledger = &engine.host().ledger;
     let Some(stamp) = engine.host().store.look_at(destination).await? else {
-        return Ok(Candidate::Absent);
+        return Ok(Candidate::Ours);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
     let newest = rows.first().filter(|row| row.new.is_same(&wanted.source, &wanted.mirrors));
