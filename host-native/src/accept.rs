@@ -99,7 +99,12 @@ pub(crate) async fn accept<L: FileLedger>(
                 candidates.next();
             }
             // Another download, perhaps of the same file, was completed since it was looked at: look again.
-            Ok(accepted) if is_free && !accepted.known && store.look_at(&destination).await?.is_some() => {
+            Ok(accepted)
+                if is_free
+                    && !accepted.known
+                    && (!accepted.is_first || wanted.on_exists == OnExists::Rename)
+                    && store.look_at(&destination).await?.is_some() =>
+            {
                 engine.remove(accepted.id).await?;
             }
             accepted => return Ok(Acceptance::Drive(accepted?, destination)),

@@ -10,6 +10,8 @@ pub struct Accepted {
     pub id: DownloadId,
     /// `true` if the row existed before.
     pub known: bool,
+    /// `true` if no row for its destination existed before.
+    pub is_first: bool,
 }
 
 /// From which other URL an inactive download may continue, if that URL proves to serve the same file.

@@ -217,7 +217,7 @@ impl<H: Host> Engine<H> {
                 if !H::ALONE && !self.is_shared() {
                     lock(&self.0.inserted).insert(id, Box::new(Row::new(id, new)));
                 }
-                return Ok(Accepted { id, known: false });
+                return Ok(Accepted { id, known: false, is_first: rows.is_empty() });
             }
             Admission::Known(id) => (id, false, false),
             Admission::Retry(id) => (id, true, false),
@@ -257,7 +257,7 @@ impl<H: Host> Engine<H> {
             self.emit(id, &new, What::Queued);
         }
         self.0.take_inserted(id);
-        Ok(Accepted { id, known: true })
+        Ok(Accepted { id, known: true, is_first: false })
     }
 
     /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once if it is already completed.

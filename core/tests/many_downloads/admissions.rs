@@ -87,7 +87,7 @@ fn the_same_source_gets_the_same_id_and_another_one_is_refused() {
         let meanwhile = async {
             wait(&world.clock, seconds(5)).await;
             let again = accept(URL).await.expect("it is under way");
-            assert_eq!(again, Accepted { id: first.id, known: true });
+            assert_eq!(again, Accepted { id: first.id, known: true, is_first: false });
             let secret = accept("http://other.example/film.mkv?key=secret").await;
             let Err(busy) = secret else { panic!("one writer a destination") };
             assert!(matches!(&busy, Error::DestinationBusy { id, path, url }
@@ -182,7 +182,7 @@ fn a_failed_download_is_taken_up_by_asking_for_it_again() {
     let busy = world.run(world.engine.accept(new_download(OTHER, FILE)));
     assert!(matches!(busy, Err(Error::DestinationBusy { .. })), "its part is kept for it");
     let again = world.run(world.engine.accept(new_download(URL, FILE)));
-    assert_eq!(again.ok(), Some(Accepted { id, known: true }));
+    assert_eq!(again.ok(), Some(Accepted { id, known: true, is_first: false }));
     let row = world.row(id);
     assert_eq!((row.status, row.failure, row.bounds.in_all), (Status::Queued, None, 0));
     world.drive(id).expect("it resumes");

@@ -289,7 +289,7 @@ impl<L: NativeLedger> Control<L> {
                 }
                 Ok(accepted)
             }
-            Acceptance::Done(row) => Ok(Accepted { id: row.id, known: true }),
+            Acceptance::Done(row) => Ok(Accepted { id: row.id, known: true, is_first: false }),
         }
     }
 
@@ -320,7 +320,7 @@ impl<L: NativeLedger> Control<L> {
             for ((place, wanted), id) in new.iter().zip(ids) {
                 if let Some(id) = id {
                     self.begin(&wanted.source, id);
-                    results[*place] = Some(Ok(Accepted { id, known: false }));
+                    results[*place] = Some(Ok(Accepted { id, known: false, is_first: true }));
                 }
             }
             let alone: Vec<usize> = places.filter(|place| results[*place].is_none()).collect();
