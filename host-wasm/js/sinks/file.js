@@ -244,7 +244,7 @@ function unlessMissing(error) {
 async function writeAll(file, chunks, at) {
   while (chunks.length > 0) {
     const { bytesWritten } = await file.writev(chunks, at);
-    if (bytesWritten === 0) throw new Error("the system writes nothing");
+    if (bytesWritten === 0 && chunks[0].length > 0) throw new Error("the system writes nothing");
     at += bytesWritten;
     let left = bytesWritten;
     while (chunks.length > 0 && left >= chunks[0].length) left -= chunks.shift().length;
