@@ -14,10 +14,11 @@ prepareWorld();
 const QUICK = { retryBaseDelayMs: 1, retryMaxDelayMs: 5 };
 
 /** A server that answers half of the file, and the rest once it is released. */
-let server, origin, asked, release;
+let server, origin, asked, released, release;
+const hold = () => (released = new Promise((done) => (release = done)));
 beforeEach(async () => {
   asked = [];
-  const released = new Promise((done) => (release = done));
+  hold();
   server = createServer(async (request, response) => {
     asked.push(request);
     const { authorization, range, "if-range": ifRange } = request.headers;
@@ -313,6 +314,7 @@ test("after a reload what list() shows is enough to go on: by its id, as it is, 
     (engine, record) => engine.start({ url: record.url, to: record.path }).done,
     (engine, record) => engine.download(record.url, "film"),
   ]) {
+    hold();
     const first = new Engine({ ...QUICK, folder: world.folder });
     const stop = new AbortController();
     const left = first.start({ url, to: "film", sha256: sha256(world.one), signal: stop.signal });
