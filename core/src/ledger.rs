@@ -96,7 +96,7 @@ pub trait Ledger {
         Ok(true)
     }
 
-    /// Gives a claim of `owner` back before its end, so that another process need not wait for that. It is no error if there is none.
+    /// Releases the claim of `owner` before its lease ends, so that another process need not wait. Without such a claim it does nothing.
     ///
     /// # Errors
     /// `Ledger`.

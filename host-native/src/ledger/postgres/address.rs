@@ -36,7 +36,7 @@ const SETTINGS: &str = "
     SET statement_timeout = '9s';
     SET lock_timeout = '8s'";
 
-/// What a connection is told of.
+/// The channel on which a connection is notified.
 pub(super) const CHANNEL: &str = "regrip";
 
 /// Where a database is. Prints without its password.

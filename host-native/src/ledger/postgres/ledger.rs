@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-/// How often changes are looked for that no notification told of.
+/// How often to look for changes that were not announced.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How long what the engine asks is repeated: downloads wait rather than fail, and their claims end before that.

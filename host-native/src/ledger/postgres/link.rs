@@ -31,7 +31,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The longest wait before the next connection.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A database that has not answered for so long is shown as down.
+/// After this long without an answer the database is shown as down.
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {

@@ -63,8 +63,8 @@ const INSERT: &str = concat!(
     new_rows!(),
     " WHERE NOT EXISTS (SELECT FROM before)
         RETURNING id),
-    told AS (SELECT pg_notify('regrip', '') FROM added)
-    SELECT id, (SELECT count(*) FROM told) FROM added UNION ALL SELECT id, NULL FROM before"
+    notified AS (SELECT pg_notify('regrip', '') FROM added)
+    SELECT id, (SELECT count(*) FROM notified) FROM added UNION ALL SELECT id, NULL FROM before"
 );
 
 /// Of two that add the same at the same time one waits for the other and then adds nothing, because `batch_key` is unique.
@@ -79,8 +79,8 @@ const INSERT_NEW: &str = concat!(
         ORDER BY place
         ON CONFLICT (batch_key) DO NOTHING
         RETURNING id, dest_path),
-    told AS (SELECT pg_notify('regrip', '') FROM (SELECT FROM added LIMIT 1) of_any)
-    SELECT id, dest_path, (SELECT count(*) FROM told) FROM added
+    notified AS (SELECT pg_notify('regrip', '') FROM (SELECT FROM added LIMIT 1) of_any)
+    SELECT id, dest_path, (SELECT count(*) FROM notified) FROM added
     UNION ALL SELECT id, dest_path, NULL FROM before"
 );
 
@@ -194,22 +194,7 @@ impl Transaction<'_> {
 pub(super) async fn insert(link: &Link, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
     let what = "adding a download";
     let columns = NewRows::of(std::slice::from_ref(new), what)?;
-    let rows = link
-        .run(
-            what,
-            INSERT,
-            &[
-                &columns.records,
-                &columns.destinations,
-                &columns.urls,
-                &columns.origins,
-                &columns.peers,
-                &columns.items,
-                &at,
-                &entropy().cast_signed(),
-            ],
-        )
-        .await?;
+    let rows = columns.add(link, (what, INSERT), at).await?;
     let first = rows.first().ok_or_else(|| Error::Ledger { what: what.to_owned(), source: None })?;
     get(first, 0, "id")
 }
@@ -222,22 +207,7 @@ pub(super) async fn insert_new(
 ) -> Result<Vec<Option<DownloadId>>, Error> {
     let what = "adding downloads";
     let columns = NewRows::of(new, what)?;
-    let rows = link
-        .run(
-            what,
-            INSERT_NEW,
-            &[
-                &columns.records,
-                &columns.destinations,
-                &columns.urls,
-                &columns.origins,
-                &columns.peers,
-                &columns.items,
-                &at,
-                &entropy().cast_signed(),
-            ],
-        )
-        .await?;
+    let rows = columns.add(link, (what, INSERT_NEW), at).await?;
     let mut ids = HashMap::new();
     for row in &rows {
         ids.insert(get::<String>(row, 0, "dest_path")?, get(row, 0, "id")?);
@@ -273,6 +243,18 @@ impl<'a> NewRows<'a> {
             peers,
             items,
         })
+    }
+
+    /// Runs a statement that adds them.
+    async fn add(
+        &self,
+        link: &Link,
+        (what, sql): (&'static str, &'static str),
+        at: SystemTime,
+    ) -> Result<Vec<tokio_postgres::Row>, Error> {
+        let nonce = entropy().cast_signed();
+        let NewRows { records, destinations, urls, origins, peers, items } = self;
+        link.run(what, sql, &[records, destinations, urls, origins, peers, items, &at, &nonce]).await
     }
 }
 
