@@ -306,6 +306,7 @@ async fn begin<H: Host>(
         job.pending = Some(Pending { begin, changes: Vec::new(), since: job.host.clock().now() });
     }
     job.received = 0;
+    job.unconfirmed = 0; // the row has been read since
     // Bytes from before are not progress of this attempt, even if a killed process left them.
     job.row.bounds.furthest = job.row.bounds.furthest.max(from);
     job.emit(What::Started { attempt: job.attempt, from });
