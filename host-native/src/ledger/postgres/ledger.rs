@@ -38,6 +38,8 @@ pub struct PostgresLedger {
     /// The tokens of the rows that this process has claimed, until it [releases](SendLedger::release) them. One that is out of date
     /// stays, so that a drive that has not noticed yet writes nothing.
     pub(super) tokens: Arc<Mutex<HashMap<DownloadId, i64>>>,
+    /// The origin after which the next claim looks for work; empty: it begins with the first.
+    pub(super) looked_to: Arc<Mutex<String>>,
 }
 
 impl std::fmt::Debug for PostgresLedger {
@@ -60,7 +62,7 @@ impl PostgresLedger {
             schema::settle(&link, &target).await
         })?;
         let shown = Arc::new(Link::new(target, SHOWN_WITHIN));
-        Ok(PostgresLedger { link: Arc::new(link), shown, lease, tokens: Arc::default() })
+        Ok(PostgresLedger { link: Arc::new(link), shown, lease, tokens: Arc::default(), looked_to: Arc::default() })
     }
 
     /// A transaction of one row.
