@@ -97,11 +97,12 @@ pub trait Ledger {
     }
 
     /// Releases the claim of `owner` before its lease ends, so that another process need not wait. Without such a claim it does nothing.
+    /// A ledger that hands out work offers the download to nobody for `rest`.
     ///
     /// # Errors
     /// `Ledger`.
-    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
-        let _ = (id, owner);
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
+        let _ = (id, owner, rest);
         Ok(())
     }
 

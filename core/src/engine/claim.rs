@@ -7,6 +7,7 @@ use super::shared::Shared;
 use crate::error::{Error, Failed};
 use crate::host::{Host, unless_alone};
 use crate::ledger::Ledger;
+use crate::mutex::lock;
 use crate::record::DownloadId;
 use crate::time::{Clock, Instant};
 use futures::future::{Either, select};
@@ -43,13 +44,28 @@ pub(super) async fn while_claimed<H: Host, T>(
     }
 }
 
-/// Gives the claim back: the drive has ended, and others need not wait for the end of its lease.
-pub(super) async fn release<H: Host>(shared: &Shared<H>, id: DownloadId, owner: &str) {
+/// Gives the claim back: the drive has ended, and others need not wait for the end of its lease. A download that could not be driven
+/// rests before it is offered again, as after a failed attempt.
+pub(super) async fn release<H: Host>(shared: &Shared<H>, id: DownloadId, owner: &str, could_not_be_driven: bool) {
     let ledger = shared.host.ledger();
-    if ledger.lease().is_some() {
-        // If it fails, the claim ends by itself.
-        let _ = ledger.release(id, owner).await;
+    if ledger.lease().is_none() {
+        return;
     }
+    let times = {
+        let mut given_back = lock(&shared.given_back);
+        let times = given_back.remove(&id).filter(|_| could_not_be_driven).unwrap_or(0);
+        if could_not_be_driven {
+            given_back.insert(id, times.saturating_add(1));
+        }
+        times
+    };
+    let mut random = fastrand::Rng::with_seed(shared.host.seed());
+    let rest = match shared.config().retry_policy() {
+        Ok(policy) if could_not_be_driven => policy.jitter(times.saturating_add(1), &mut random),
+        _ => Duration::ZERO,
+    };
+    // If it fails, the claim ends by itself.
+    let _ = ledger.release(id, owner, rest).await;
 }
 
 /// Extends the claim three times per lease. Returns when it is lost or about to end; never, if nothing is claimed. A claim lasts from

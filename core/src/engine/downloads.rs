@@ -99,6 +99,7 @@ impl<H: Host> Engine<H> {
             asked: Mutex::default(),
             accepted: Mutex::default(),
             inserted: Mutex::default(),
+            given_back: Mutex::default(),
             writers: Mutex::default(),
         })))
     }

@@ -186,3 +186,17 @@ fn a_cancel_by_another_process_stops_the_owner_as_soon_as_the_ledger_shows_it() 
         one.assert_at_rest();
     }
 }
+
+#[test]
+fn a_process_without_storage_leaves_the_download_to_another_one() {
+    let [one, other] = two(1);
+    one.host.store.set_down();
+    one.host.store.fail_syncs(u32::MAX);
+    let ended = one.drive(1);
+    assert!(matches!(ended, Err(Error::Disk { .. })), "{ended:?}");
+    let row = other.row(1);
+    assert_eq!((row.status, row.bounds.in_a_row, row.failure), (Status::Queued, 0, None));
+    assert_eq!(other.host.ledger.claimed(1), None);
+    other.drive(1).expect("it has a disk");
+    other.assert_whole(&film());
+}

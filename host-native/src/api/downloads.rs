@@ -279,7 +279,7 @@ pub(super) async fn add_all<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked)
 }
 
 impl BatchReply {
-    /// Adds downloads and counts what became of each.
+    /// Adds downloads and counts the results.
     async fn add<L: NativeLedger>(
         &mut self,
         api: &Arc<Api<L>>,

@@ -20,7 +20,7 @@ pub(crate) use downloads::{AskedDownload, BATCH, SettingsFile};
 pub use downloads::{Control, Refused};
 pub(crate) use events::object;
 pub use events::{Events, Heard, Subscription};
-pub(crate) use status::{PeerCard, ServerCard};
+pub(crate) use status::{COMPLETED_FOLDER, PeerCard, ServerCard};
 pub use status::{Peers, PendingStub, Stubs, Troubles};
 pub use tasks::End;
 pub(crate) use torrents::{CLIENT_PREFIX, StubPlace, Torrent, TorrentError, below, fetch_stub, hash_of, own_stub};

@@ -281,6 +281,8 @@ pub struct WorkerReport {
     pub permits: u32,
     /// It takes no more.
     pub draining: bool,
+    /// Why it takes none until that is over.
+    pub trouble: Option<String>,
 }
 
 /// A worker as the others see it. Times are RFC 3339 in UTC, by the database's clock.
@@ -296,8 +298,10 @@ pub struct FleetWorker {
     pub address: String,
     /// The running version.
     pub version: String,
-    /// `working`, `draining` or `lost`.
+    /// `working`, `waiting`, `draining` or `lost`.
     pub state: &'static str,
+    /// Why it takes no downloads for now.
+    pub trouble: Option<String>,
     /// Downloads that it drives at once.
     pub permits: u32,
     /// Its start.

@@ -118,5 +118,5 @@ fn workers_that_start_at_once_make_the_tables_once() {
             scope.spawn(|| drop(schema.open()));
         }
     });
-    assert_eq!(schema.execute("SELECT version FROM regrip_schema"), "2");
+    assert_eq!(schema.execute("SELECT version FROM regrip_schema"), "3");
 }

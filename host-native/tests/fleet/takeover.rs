@@ -165,3 +165,73 @@ fn whatever_happens_to_workers_each_file_is_delivered_once() {
     workers.into_iter().for_each(|worker| worker.served.stop());
     fleet.assert_clean();
 }
+
+#[test]
+fn a_worker_whose_folder_is_gone_for_a_while_fails_nothing_and_says_what_it_waits_for() {
+    let fleet = Fleet::new(1, 1_000_000);
+    let worker = fleet.worker();
+    worker.add(&fleet, 0);
+    wait_until("bytes are there", || fleet.part_bytes("0.mkv") > 300_000);
+    let (folder, elsewhere) = (fleet.folder.path(), fleet.folder.path().with_extension("unmounted"));
+    std::fs::rename(folder, &elsewhere).unwrap();
+    eventually("it is not ready", || match worker.served.ask("GET", "/ready") {
+        (503, text) if text.contains("storage") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    eventually("it is given back", || match owner(&fleet).as_str() {
+        "" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+    assert_eq!(fleet.schema.execute("SELECT status FROM downloads"), "committing");
+    eventually("it is listed as waiting", || {
+        let listed = &worker.get("/api/workers")["workers"][0];
+        match (&listed["state"], listed["trouble"].as_str()) {
+            (state, Some(trouble)) if state == "waiting" && trouble.contains("completed folder") => Ok(()),
+            _ => Err(listed.to_string()),
+        }
+    });
+    std::fs::rename(&elsewhere, folder).unwrap();
+    fleet.wait_for(0);
+    assert_eq!(worker.get("/ready")["status"], "ready");
+    fleet.assert_clean();
+}
+
+#[test]
+fn a_download_whose_part_another_program_has_locked_is_not_claimed_again_and_again() {
+    let fleet = Fleet::new(1, 0);
+    let part = std::fs::File::create(fleet.path("0.mkv.part")).unwrap();
+    part.lock().unwrap();
+    let mut house = fleet.house(&fleet.schema.url());
+    house.config["downloads"]["retryBaseDelayMs"] = 2000.into();
+    house.config["downloads"]["retryMaxDelayMs"] = 4000.into();
+    let worker = Worker::start(house);
+    worker.add(&fleet, 0);
+    let token = || fleet.schema.execute("SELECT token FROM downloads").parse::<u64>().unwrap();
+    wait_until("it was claimed and given back", || token() > 1);
+    std::thread::sleep(Duration::from_secs(3)); // how often it is claimed in this time is the question
+    let tokens = token();
+    assert!(tokens < 20, "{tokens} tokens in a few seconds");
+    assert_eq!(fleet.schema.execute("SELECT status FROM downloads"), "queued");
+    std::fs::remove_file(fleet.path("0.mkv.part")).unwrap();
+    part.unlock().unwrap();
+    fleet.wait_for(0);
+    drop(worker);
+}
+
+/// Whoever failed it may be gone.
+#[test]
+fn a_download_that_failed_because_of_a_workers_machine_is_retried_by_the_next_one() {
+    let fleet = Fleet::new(1, 0);
+    fleet.worker().served.stop();
+    let worker = fleet.worker();
+    let (status, added) = worker.post("/api/downloads", &json!({ "url": fleet.origin.url("/0.mkv"), "paused": true }));
+    assert_eq!(status, 201, "{added}");
+    worker.served.stop();
+    let failure = r#"{"class":"permanent","code":"Disk","text":"cannot write to it"}"#;
+    fleet.schema.execute(&format!(
+        "UPDATE downloads SET status = 'failed', record = jsonb_set(jsonb_set(record::jsonb, '{{status}}', '\"failed\"'),
+            '{{failure}}', '{failure}')::json"
+    ));
+    let _worker = fleet.worker();
+    fleet.wait_for(0);
+}

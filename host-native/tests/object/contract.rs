@@ -11,7 +11,7 @@ use regrip_core::testing::contract::store::{Names, StoreUnderTest, check_all};
 use regrip_core::{OnExists, RetryPolicy, Source};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 struct Place {
@@ -148,7 +148,7 @@ fn postgres_keeps_them_for_whoever_has_the_claim_and_for_nobody_else() {
             assert!(other.end_upload(object.to_owned(), end).await.is_err(), "{end:?}");
         }
         // The claim goes to the other one, and the upload with it.
-        SendLedger::release(&one, id, "one").await.unwrap();
+        SendLedger::release(&one, id, "one", Duration::ZERO).await.unwrap();
         assert!(SendLedger::claim(&other, id, "other", now).await.unwrap());
         assert!(one.add_uploaded_part(object.to_owned(), "first".to_owned(), part.clone()).await.is_err());
         assert!(one.end_upload(object.to_owned(), UploadEnd::Restarted).await.is_err());

@@ -294,3 +294,35 @@ fn a_worker_that_was_stopped_for_longer_than_its_lease_uploads_nothing_that_coun
     assert_eq!(house.storage.uploads(), 0);
     assert_eq!(schema.execute("SELECT count(*) FROM uploads"), "0");
 }
+
+#[test]
+fn a_worker_that_is_cut_off_from_the_storage_fails_nothing_and_waits_for_it() {
+    let size = 4 * PART;
+    let Some((house, first, second)) = two_workers(size) else { return };
+    let down = |asked: &crate::storage::Asked| match asked.method.as_str() {
+        "HEAD" => crate::storage::Act::Answer(503, String::new()),
+        _ => crate::storage::Act::Answer(503, crate::storage::error("SlowDown")),
+    };
+    house.storage.rule(down);
+    let schema = house.schema.as_ref().expect("a database");
+    let ready = |server: &Serving| server.ask("GET", "/ready", &Value::Null);
+    let waits = |server: &Serving| {
+        (0..6_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            ready(server) == (503, json!({ "status": "storage does not answer" }))
+        })
+    };
+    assert!(waits(&first), "{:?}", ready(&first));
+    // The other one takes it up, and finds the same.
+    assert!(waits(&second), "{:?}", ready(&second));
+    // Nobody has it, and it has not ended.
+    let status = schema.execute("SELECT status || coalesce(owner, '') FROM downloads");
+    assert!(["queued", "committing"].contains(&status.as_str()), "{status}");
+    let (_, listed) = first.ask("GET", "/api/workers", &Value::Null);
+    assert!(listed.to_string().contains("the storage answered 503"), "{listed}");
+    house.storage.rule(|_| crate::storage::Act::Pass);
+    first.wait(1, "completed");
+    house.object("film.bin", Content::new(1, size));
+    assert_eq!(house.storage.uploads(), 0);
+    assert_eq!(ready(&first).0, 200);
+}

@@ -46,6 +46,7 @@ const CLAIM_NEXT: &str = "
             SELECT id FROM downloads d
             WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin = open.origin
                 AND (owner IS NULL OR lease_until <= clock_timestamp())
+                AND (not_before IS NULL OR not_before <= clock_timestamp())
                 AND NOT EXISTS (
                     SELECT FROM downloads earlier
                     WHERE earlier.dest_path = d.dest_path AND earlier.id < d.id
@@ -56,6 +57,7 @@ const CLAIM_NEXT: &str = "
         SELECT id, origin FROM downloads
         WHERE id IN (SELECT id FROM oldest) AND status IN ('queued', 'downloading', 'waiting', 'committing')
             AND (owner IS NULL OR lease_until <= clock_timestamp())
+            AND (not_before IS NULL OR not_before <= clock_timestamp())
         ORDER BY id LIMIT $2::bigint FOR UPDATE SKIP LOCKED),
     waiting AS (SELECT id, origin, row_number() OVER (PARTITION BY origin ORDER BY id) AS place FROM locked),
     free AS (
@@ -81,11 +83,11 @@ const CLAIM_NEXT: &str = "
     UNION ALL SELECT NULL, NULL, max(origin), count(*) FROM origins";
 
 const REPORT: &str = "
-    INSERT INTO workers (id, host, pid, address, version, permits, draining, seen_at)
-    SELECT $1, $2, $3::bigint, $4, $5, $6::bigint, $7::boolean, clock_timestamp()
+    INSERT INTO workers (id, host, pid, address, version, permits, draining, trouble, seen_at)
+    SELECT $1, $2, $3::bigint, $4, $5, $6::bigint, $7::boolean, $8::text, clock_timestamp()
     WHERE NOT $7 OR EXISTS (SELECT FROM workers WHERE id = $1) -- one that has signed off stays so
     ON CONFLICT (id) DO UPDATE
-    SET permits = excluded.permits, draining = excluded.draining, seen_at = excluded.seen_at";
+    SET permits = excluded.permits, draining = excluded.draining, trouble = excluded.trouble, seen_at = excluded.seen_at";
 
 /// Workers that were lost long ago are forgotten by those that look.
 const WORKERS: &str = "
@@ -142,7 +144,7 @@ impl Fleet for PostgresLedger {
 
     fn report(&self, worker: WorkerReport) -> BoxFuture<'_, Result<(), Error>> {
         let report = async move {
-            let params: [Param<'_>; 7] = [
+            let params: [Param<'_>; 8] = [
                 &worker.id,
                 &worker.host,
                 &i64::from(worker.pid),
@@ -150,6 +152,7 @@ impl Fleet for PostgresLedger {
                 &env!("CARGO_PKG_VERSION"),
                 &i64::from(worker.permits),
                 &worker.draining,
+                &worker.trouble,
             ];
             self.link.run("reporting a worker", REPORT, &params).await.map(drop)
         };
@@ -199,6 +202,7 @@ fn worker(row: &tokio_postgres::Row, leases: &[tokio_postgres::Row]) -> Result<F
             });
         }
     }
+    let trouble: Option<String> = row.try_get("trouble")?;
     Ok(FleetWorker {
         host: row.try_get("host")?,
         pid: u32::try_from(count("pid")?).unwrap_or_default(),
@@ -207,8 +211,10 @@ fn worker(row: &tokio_postgres::Row, leases: &[tokio_postgres::Row]) -> Result<F
         state: match (row.try_get("is_lost")?, row.try_get("draining")?) {
             (true, _) => "lost",
             (false, true) => "draining",
+            (false, false) if trouble.is_some() => "waiting",
             (false, false) => "working",
         },
+        trouble,
         permits: u32::try_from(count("permits")?).unwrap_or(u32::MAX),
         started_at: at("started_at")?,
         seen_at: at("seen_at")?,

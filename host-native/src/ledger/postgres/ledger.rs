@@ -183,16 +183,18 @@ impl SendLedger for PostgresLedger {
         Ok(token.is_some())
     }
 
-    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
         let Some(token) = lock(&self.tokens).remove(&id) else {
             return Ok(());
         };
         let release = "WITH released AS (
-                UPDATE downloads SET owner = NULL, lease_until = NULL, token = token + 1
+                UPDATE downloads SET owner = NULL, lease_until = NULL, token = token + 1,
+                    not_before = clock_timestamp() + nullif($4::float8, 0) * interval '1 millisecond'
                 WHERE id = $1 AND owner = $2 AND token = $3 RETURNING id),
             ended AS (DELETE FROM origin_leases USING released WHERE download_id = released.id)
             SELECT pg_notify('regrip', '') FROM released";
-        self.link.run("releasing a download", release, &[&id, &worker(owner), &token]).await.map(drop)
+        let params: [super::link::Param<'_>; 4] = [&id, &worker(owner), &token, &(rest.as_secs_f64() * 1000.0)];
+        self.link.run("releasing a download", release, &params).await.map(drop)
     }
 
     /// Returns when a worker announced something, and now and then without that.

@@ -33,7 +33,7 @@ const READ: &str = concat!(
 const WRITE: &str = "WITH written AS (
         UPDATE downloads SET record = $4, status = $5, url = $6, origin = $7, durable_bytes = $8, attempts = $9,
             import_state = $10, imports = $11, imports_pending = $12, completed_size = $13, completed_mtime_ns = $14,
-            started_at = $15, updated_at = $16, completed_at = $17, revision = $18,
+            started_at = $15, updated_at = $16, completed_at = $17, revision = $18, not_before = NULL,
             owner = CASE WHEN $19 THEN NULL ELSE owner END,
             lease_until = CASE WHEN $19 THEN NULL ELSE lease_until END,
             token = token + CASE WHEN $19 THEN 1 ELSE 0 END

@@ -201,7 +201,7 @@ impl StorageFault {
     }
 
     /// Another attempt may succeed.
-    fn is_transient(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             StorageFault::Transport(error) => is_transient(error, &[]),
             StorageFault::Refused { status, code, .. } => {
@@ -250,14 +250,24 @@ impl S3Client {
         S3Client { settings, transport, policy }
     }
 
+    /// Asks for the parts of an upload that cannot exist.
+    async fn ask_for_nothing(&self, object: &ObjectName) -> Result<Answer, StorageFault> {
+        let (bucket, keys) = (self.bucket(object)?, &self.settings.credentials);
+        self.ask(bucket.list_parts(Some(keys), object.key(), "regrip"), &[], Bytes::new()).await
+    }
+
+    /// Asks once whether the storage answers, whatever it says.
+    pub(super) async fn probe(&self, object: &ObjectName) -> Result<(), StorageFault> {
+        match self.ask_for_nothing(object).await {
+            Err(fault) if fault.is_transient() => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks for the parts of an upload that cannot exist: whatever is wrong with the address, the bucket, the region or the
     /// key shows in the answer, and it needs no more rights than an upload.
     pub(super) async fn check(&self, object: &ObjectName) -> Result<(), String> {
-        let keys = &self.settings.credentials;
-        let answer = self.retry(async || {
-            let bucket = self.bucket(object)?;
-            self.ask(bucket.list_parts(Some(keys), object.key(), "regrip"), &[], Bytes::new()).await
-        });
+        let answer = self.retry(async || self.ask_for_nothing(object).await);
         let (endpoint, bucket) = (self.settings.endpoint.origin().ascii_serialization(), object.bucket());
         let no_uploads = || format!("the storage at {endpoint} does not support multipart uploads to {bucket}");
         match answer.await {

@@ -14,7 +14,7 @@ use regrip_core::store::{Committed, Committing, Found, OpenPart, PartStore, Part
 use regrip_core::{Algorithm, Error, RetryPolicy};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -84,6 +84,12 @@ impl ObjectStore {
     pub async fn check(&self, object: &str) -> Result<(), String> {
         let object = ObjectName::parse(object).map_err(|why| format!("{object}: {why}"))?;
         self.0.client.check(&object).await
+    }
+
+    /// Asks whether the storage answers.
+    pub(super) async fn probe(&self, prefix: &Path) -> Result<(), Error> {
+        let object = self.named(&prefix.join("name").to_string_lossy())?;
+        self.0.client.probe(&object).await.map_err(|fault| fault.of("reach", &object))
     }
 
     /// The size and the time of an object, if there is one.
