@@ -34,7 +34,7 @@ use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Reply, Router};
 use async_lock::Semaphore;
 use auth::Auth;
-pub(crate) use downloads::{AttemptList, BatchReply, DownloadPage};
+pub(crate) use downloads::{AttemptList, BatchReply, DownloadPage, JSON_LINES};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};

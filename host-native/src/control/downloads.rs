@@ -30,7 +30,7 @@ use std::time::{Duration, SystemTime};
 const END_EVERY: Duration = Duration::from_millis(20);
 
 /// Downloads that are added in one transaction.
-const BATCH: usize = 1000;
+pub(crate) const BATCH: usize = 1000;
 /// Downloads of a batch that are looked at alone, at once.
 const AT_ONCE: usize = 16;
 

@@ -16,7 +16,7 @@ mod torrents;
 pub(crate) use crate::accept::{Acceptance, Wanted, accept, foreign_file, is_complete};
 pub use crate::address::BadAddress;
 pub(crate) use crate::address::{ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
-pub(crate) use downloads::{AskedDownload, SettingsFile};
+pub(crate) use downloads::{AskedDownload, BATCH, SettingsFile};
 pub use downloads::{Control, Refused};
 pub(crate) use events::object;
 pub use events::{Events, Heard, Subscription};

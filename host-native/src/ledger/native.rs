@@ -224,7 +224,7 @@ pub trait NativeLedger:
 
 /// Workers that share the downloads of a ledger: any of them drives any download, one at a time. It can be made into an object.
 pub trait Fleet: fmt::Debug + Send + Sync {
-    /// Claims downloads that nobody drives, oldest first.
+    /// Claims downloads that nobody drives, the oldest of each origin first. Of many origins it looks at some, and at others next time.
     ///
     /// # Errors
     /// `Ledger`.

@@ -1,5 +1,7 @@
 //! `regrip serve` whose completed folder is a prefix in a bucket.
 
+mod kill;
+
 use crate::peer::Peer;
 use crate::postgres::Schema;
 use crate::storage::{Asked, Storage};

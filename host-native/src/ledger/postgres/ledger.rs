@@ -41,6 +41,8 @@ pub struct PostgresLedger {
     /// The tokens of the rows that this process has claimed, until it [releases](SendLedger::release) them. One that is out of date
     /// stays, so that a drive that has not noticed yet writes nothing.
     pub(super) tokens: Tokens,
+    /// The origin after which the next claim looks for work; empty: it begins with the first.
+    pub(super) looked_to: Arc<Mutex<String>>,
 }
 
 impl std::fmt::Debug for PostgresLedger {
@@ -64,7 +66,7 @@ impl PostgresLedger {
             schema::settle(&link, &target).await
         })?;
         let shown = Arc::new(Link::new(target, SHOWN_WITHIN, None));
-        Ok(PostgresLedger { link: Arc::new(link), shown, lease, tokens })
+        Ok(PostgresLedger { link: Arc::new(link), shown, lease, tokens, looked_to: Arc::default() })
     }
 
     /// A transaction of one row.
