@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime};
 /// Stores downloads. Each call is one transaction and is durable when it returns.
 pub trait Ledger {
     /// Adds a row with status `queued`.
+    ///
+    /// # Errors
+    /// `DestinationBusy` if a ledger that processes share has an unfinished row of the destination, which another one has just added.
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error>;
 
     /// [Adds](Self::insert) those for whose destination there is no row, in this order, and returns their ids: in one transaction, if
@@ -97,15 +100,16 @@ pub trait Ledger {
     }
 
     /// Releases the claim of `owner` before its lease ends, so that another process need not wait. Without such a claim it does nothing.
+    /// A ledger that hands out work offers the download to nobody for `rest`.
     ///
     /// # Errors
     /// `Ledger`.
-    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
-        let _ = (id, owner);
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
+        let _ = (id, owner, rest);
         Ok(())
     }
 
-    /// Waits until another process may have changed rows; never returns if that is impossible.
+    /// Waits until another process may have changed rows that this one drives; never returns if that is impossible.
     async fn changes(&self) {
         pending().await
     }

@@ -1,8 +1,9 @@
 //! Decides which bytes each of several connections requests next, and from which source.
 //!
 //! The first piece is the body of the response that began the transfer. A piece reserves its whole size in the [`Window`] before
-//! it is requested; the piece at the front needs no reservation, so nothing can wait for itself. An idle connection requests the
-//! rest of a front piece that stands still, and half of the largest piece once nothing else is left.
+//! it is requested; the piece at the front needs no reservation, so nothing can wait for itself, and is read ahead of the pump by
+//! a fixed amount only. An idle connection requests the rest of a front piece that stands still, and half of the largest piece
+//! once nothing else is left.
 //!
 //! With several sources, an idle connection goes to the one that failed least, then to the one with the fewest connections. A
 //! source whose answer does not fit, or that breaks again and again without progress, is not asked any more. When no source is
@@ -20,6 +21,7 @@ use crate::time::Instant;
 use futures::future::{AbortHandle, AbortRegistration};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// A piece is what its connection transfers in this time, by its rate so far.
@@ -30,6 +32,8 @@ const LEAST_PIECE_BYTES: u64 = 256 << 10;
 const STALL: Duration = Duration::from_secs(2);
 /// So is one that is slower than the average connection by this factor.
 const SLOW_FACTOR: u64 = 4;
+/// What a piece may have for the pump beyond its reservation. While a disk is slow, its connection is not read on.
+const AHEAD_BYTES: u64 = 256 << 10;
 /// Pieces of one source in a row that may break without progress.
 const MOST_BROKEN: u32 = 3;
 
@@ -163,6 +167,10 @@ pub(crate) struct Piece<K> {
     pub(crate) end: u64,
     /// Received and not yet taken by the pump.
     pub(crate) chunks: VecDeque<K>,
+    /// Their bytes.
+    pub(crate) kept: u64,
+    /// Its connection, while it has as much for the pump as it may have.
+    reader: Option<Waker>,
     /// Its share of the window that is still reserved.
     pub(crate) reserved: u64,
     /// The request, while it runs.
@@ -239,7 +247,7 @@ impl<K> State<K> {
         let assigned = match again {
             Some(index) => self.request_again(index, source, now),
             None if self.planned < terms.size => self.next_piece(terms, source, now),
-            None => self.split(source, now),
+            None => self.split(terms, source, now),
         };
         Some((assigned?, extra))
     }
@@ -309,7 +317,7 @@ impl<K> State<K> {
 
     /// The second half of the largest piece, if the first half alone takes a while. A piece whose connection has sent nothing yet is
     /// taken for one of an average connection.
-    fn split(&mut self, source: usize, now: Instant) -> Option<Assigned> {
+    fn split(&mut self, terms: &Terms, source: usize, now: Instant) -> Option<Assigned> {
         let usual = self.usual.unwrap_or(u64::MAX);
         let left = |piece: &Piece<K>| piece.end.saturating_sub(piece.next);
         let running = self.pieces.iter_mut().enumerate().filter(|(_, piece)| piece.running.is_some());
@@ -320,9 +328,14 @@ impl<K> State<K> {
             return None;
         }
         let (first, end) = (piece.end.saturating_sub(left(piece) / 2), piece.end);
+        let reserved = end.saturating_sub(first);
+        // A piece that began at the front has no reservation to share.
+        let shared = piece.reserved.min(reserved);
+        if !terms.window.reserve(reserved.saturating_sub(shared)) {
+            return None;
+        }
         piece.end = first;
-        let reserved = piece.reserved.min(end.saturating_sub(first));
-        piece.reserved = piece.reserved.saturating_sub(reserved);
+        piece.reserved = piece.reserved.saturating_sub(shared);
         Some(self.insert(index.saturating_add(1), source, (first, end), reserved, now))
     }
 
@@ -343,6 +356,8 @@ impl<K> State<K> {
             next: first,
             end,
             chunks: VecDeque::new(),
+            kept: 0,
+            reader: None,
             reserved,
             running: Some(handle),
             first,
@@ -359,6 +374,23 @@ impl<K> State<K> {
         self.number
     }
 
+    /// Ready if a piece may receive more; else its connection is woken by [`reader`](Self::reader).
+    pub(crate) fn poll_room(&mut self, number: u32, context: &mut Context<'_>) -> Poll<()> {
+        let Some(piece) = self.pieces.iter_mut().find(|piece| piece.number == number) else {
+            return Poll::Ready(());
+        };
+        if piece.has_room() {
+            return Poll::Ready(());
+        }
+        piece.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The connection of the front, if it waited and may go on.
+    pub(crate) fn reader(&mut self) -> Option<Waker> {
+        self.pieces.front_mut().filter(|piece| piece.has_room())?.reader.take()
+    }
+
     /// Takes the next chunk in order.
     pub(crate) fn next(&mut self, terms: &Terms, length: impl Fn(&K) -> u64) -> Next<K> {
         while let Some(piece) = self.pieces.front_mut() {
@@ -366,6 +398,7 @@ impl<K> State<K> {
                 let bytes = length(&chunk);
                 let released = piece.reserved.min(bytes);
                 piece.reserved = piece.reserved.saturating_sub(released);
+                piece.kept = piece.kept.saturating_sub(bytes);
                 terms.window.release(released);
                 self.at = self.at.saturating_add(bytes);
                 self.mixture.responses |= piece.number > 1;
@@ -488,6 +521,10 @@ impl<K> State<K> {
 }
 
 impl<K> Piece<K> {
+    fn has_room(&self) -> bool {
+        self.kept < self.reserved.saturating_add(AHEAD_BYTES)
+    }
+
     /// Bytes per second since it was requested.
     fn rate(&self, now: Instant) -> u64 {
         per_second(self.next.saturating_sub(self.first), now.since(self.since))

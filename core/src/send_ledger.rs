@@ -77,8 +77,8 @@ pub trait SendLedger: Sync {
     }
 
     /// As [`Ledger::release`].
-    fn release(&self, id: DownloadId, owner: &str) -> impl Future<Output = Result<(), Error>> + Send {
-        let _ = (id, owner);
+    fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = (id, owner, rest);
         ready(Ok(()))
     }
 
@@ -139,8 +139,8 @@ impl<L: SendLedger> Ledger for L {
         SendLedger::claim(self, id, owner, until).await
     }
 
-    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
-        SendLedger::release(self, id, owner).await
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
+        SendLedger::release(self, id, owner, rest).await
     }
 
     async fn changes(&self) {

@@ -88,6 +88,13 @@ pub trait PartStore {
     /// # Errors
     /// `PartLocked`, `Disk`.
     async fn remove(&self, part: &str) -> Result<(), Error>;
+
+    /// Returns `true` if this error of the store means that the storage cannot be reached or fails for every download, such as a
+    /// network or a disk that is down. A process that shares its ledger leaves the download to the others then.
+    fn is_down(&self, error: &Error) -> bool {
+        let _ = error;
+        false
+    }
 }
 
 /// An open part. Dropping it unlocks and closes it.

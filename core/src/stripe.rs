@@ -25,7 +25,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How often a front piece is looked at while nothing arrives for it.
@@ -129,6 +129,7 @@ async fn fetch<H: Host>(
         None => table.ask(source, first, end).await?,
     };
     loop {
+        poll_fn(|context| lock(&table.state).poll_room(number, context)).await;
         let is_complete = match body.chunk().await.map_err(Ended::Broken)? {
             Some(chunk) => {
                 transport.pace(chunk.length()).await;
@@ -260,6 +261,7 @@ impl<'h, H: Host> Table<'h, H> {
         let length = chunk.length();
         if length > 0 {
             piece.chunks.push_back(BodyOf::<H>::keep(chunk));
+            piece.kept = piece.kept.saturating_add(length);
             piece.next = piece.next.saturating_add(length);
             piece.last = now;
             *received = received.saturating_add(length);
@@ -301,6 +303,8 @@ impl<H: Host, F: Future<Output = Done>> Stripes<'_, H, F> {
             .await;
             self.fill(clock.now());
             let next = lock(&self.table.state).next(&self.table.terms, |kept| BodyOf::<H>::lend(kept).length());
+            let reader = lock(&self.table.state).reader();
+            reader.into_iter().for_each(Waker::wake);
             match next {
                 Next::Chunk(kept) => return Ok(Some(BodyOf::<H>::lend(self.current.insert(kept)))),
                 Next::End => {

@@ -51,6 +51,9 @@ pub mod config;
 #[cfg(feature = "cli")]
 pub mod control;
 mod download;
+#[doc(hidden)]
+#[cfg(feature = "cli")]
+pub mod fuzzed;
 #[cfg(feature = "cli")]
 mod hooks;
 pub mod host;

@@ -43,7 +43,8 @@ fn sqlite_keeps_the_contract_of_a_ledger() {
 mod fleet {
     use super::*;
     use crate::ledgers::postgres::Schema;
-    use regrip::ledger::PostgresLedger;
+    use regrip::ledger::{ClaimLimits, NativeLedger, PostgresLedger};
+    use std::collections::HashSet;
 
     impl LedgerUnderTest for Schema {
         type Ledger = PostgresLedger;
@@ -71,5 +72,25 @@ mod fleet {
     #[test]
     fn postgres_keeps_the_contract_of_a_ledger() {
         block_on(check_all(&Schema::new(), &[])).unwrap();
+    }
+    #[test]
+    fn claims_reach_every_origin_however_many_there_are() {
+        let schema = Schema::new();
+        let ledger = schema.open();
+        schema.execute(
+            "INSERT INTO downloads (record, status, dest_path, url, origin, created_at, updated_at, revision, nonce)
+             SELECT '{}', 'queued', '/' || n, 'http://o' || n % 300, 'http://o' || n % 300, now(), now(), n, n
+             FROM generate_series(1, 600) n",
+        );
+        let fleet = ledger.fleet().unwrap();
+        let mut claimed = HashSet::new();
+        for _ in 0..40 {
+            let limits = ClaimLimits { most: 100, of_origin: 1, of_peer: 1 };
+            claimed.extend(block_on(fleet.claim_next("worker", limits)).unwrap());
+        }
+        // One of each; the other one waits for its origin.
+        assert_eq!(claimed.len(), 300);
+        let origins = "SELECT count(DISTINCT origin) FROM downloads WHERE owner = 'worker'";
+        assert_eq!(schema.execute(origins), "300");
     }
 }

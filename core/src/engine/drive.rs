@@ -94,7 +94,11 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     let before = moving.filter(|moving| moving.url != job.row.new.source.url());
     let closed = close(&mut job, ended, before).await;
     if !H::ALONE {
-        unless_alone::<H, _>(claim::release(shared, id, &owner)).await;
+        let could_not_be_driven = match &closed {
+            Err(error) => matches!(**error, Error::PartLocked { .. }) || has_no_storage(&job, error),
+            Ok(_) => false,
+        };
+        unless_alone::<H, _>(claim::release(shared, id, &owner, could_not_be_driven)).await;
     }
     closed
 }
@@ -457,7 +461,11 @@ async fn retry_or_fail<H: Host>(
     };
     if let Some(to) = offset {
         let (attempt, outcome) = (job.attempt, Outcome::Failed);
-        let end = AttemptEnd { attempt, to, outcome, error: Some(job.failure(&error)), wait };
+        let mut failure = job.failure(&error);
+        if has_no_storage(job, &error) {
+            failure.class = Class::Transient;
+        }
+        let end = AttemptEnd { attempt, to, outcome, error: Some(failure), wait };
         // Attempts at a URL on trial count for this drive, and not for the row.
         let of_row = job.candidate.as_ref().and_then(|candidate| candidate.bounds);
         job.trial_bounds = of_row.map(|_| bounds);
@@ -596,6 +604,9 @@ fn follows<H: Host>(
         let wait = asked.map(|asked| (asked, AskedBy::RetryAfter));
         return Some(Follows { bounds: job.row.bounds, wait, busy });
     }
+    if has_no_storage(job, error) {
+        return Some(Follows { bounds: job.row.bounds, wait: None, busy });
+    }
     let (reached, received) = offset.map_or((0, 0), |offset| (offset, job.received));
     let bounds = job.row.bounds.after_attempt(reached, received, job.config.progress_reset_bytes);
     let wait = match bounds.next(error, &job.config, &policy, random) {
@@ -603,6 +614,12 @@ fn follows<H: Host>(
         Next::Fail => None,
     };
     Some(Follows { bounds, wait, busy })
+}
+
+/// Returns `true` if this process has no storage, which is not the fault of the download: the others that share the ledger may do
+/// better.
+fn has_no_storage<H: Host>(job: &Job<'_, H>, error: &Error) -> bool {
+    !H::ALONE && job.host.ledger().lease().is_some() && job.host.store().is_down(error)
 }
 
 /// Records the end of a drive and emits its event. `before` is the state of the row before a URL was tried that did not prove to
@@ -624,6 +641,7 @@ async fn close<H: Host>(
     let error = last_word(job, &error, before).await.err().unwrap_or(error);
     match &*error {
         Error::Interrupted => {}
+        error if has_no_storage(job, error) => job.emit(What::Queued),
         Error::Paused => job.emit(What::Paused { bytes: job.row.downloaded }),
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
         _ => job.emit(What::Failed(job.summary(Some(&error)))),
@@ -638,6 +656,10 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
         Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => return Ok(()),
         // The ledger may not take it, and a row that is `committing` may have its file: the next start looks.
         Error::Ledger { .. } => return Ok(()),
+        error if has_no_storage(job, error) => match job.row.status {
+            Status::Committing => return Ok(()),
+            _ => Change::Queued,
+        },
         Error::Interrupted => Change::Queued,
         Error::Cancelled => Change::Cancelled,
         Error::Paused => Change::Paused,

@@ -38,6 +38,8 @@ pub(super) struct Shared<H> {
     pub(super) accepted: Mutex<LiteMap<DownloadId, ()>>,
     /// The rows among them that were inserted by this process and have not changed since. Not used if the host is alone.
     pub(super) inserted: Mutex<LiteMap<DownloadId, Box<Row>>>,
+    /// By download: how often in a row this process gave it back because it could not drive it.
+    pub(super) given_back: Mutex<LiteMap<DownloadId, u32>>,
     /// By destination: its writer.
     pub(super) writers: Mutex<LiteMap<String, Writer>>,
 }

@@ -283,7 +283,7 @@ impl Ledger for MemoryLedger {
         })
     }
 
-    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+    async fn release(&self, id: DownloadId, owner: &str, _rest: Duration) -> Result<(), Error> {
         self.write(|tables| {
             if tables.claims.get(&id).is_some_and(|(other, _)| other == owner) {
                 tables.claims.remove(&id);

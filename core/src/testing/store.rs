@@ -25,6 +25,7 @@ struct Disk {
     rules: Option<StoreRules>,
     room: Option<u64>,
     failing_syncs: u32,
+    is_down: bool,
     failing_folder_syncs: u32,
     unnamed_bytes: Option<u64>,
 }
@@ -101,6 +102,11 @@ impl MemoryStore {
     /// Limits the total number of bytes from now on.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.disk().room = bytes;
+    }
+
+    /// From now on its errors are those of a disk that is down.
+    pub fn set_down(&self) {
+        self.disk().is_down = true;
     }
 
     /// Makes the next `times` syncs fail.
@@ -285,6 +291,10 @@ impl PartStore for MemoryStore {
             disk.sync_names();
         }
         Ok(())
+    }
+
+    fn is_down(&self, error: &Error) -> bool {
+        matches!(error, Error::Disk { .. }) && self.disk().is_down
     }
 }
 

@@ -160,10 +160,10 @@ impl Ledger for Flawed {
         })
     }
 
-    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
         match self.flaw {
             "takes no claim back" => Ok(()),
-            _ => self.rows.release(id, owner).await,
+            _ => self.rows.release(id, owner, rest).await,
         }
     }
 

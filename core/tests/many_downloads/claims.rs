@@ -186,3 +186,32 @@ fn a_cancel_by_another_process_stops_the_owner_as_soon_as_the_ledger_shows_it() 
         one.assert_at_rest();
     }
 }
+
+#[test]
+fn a_process_without_storage_leaves_the_download_to_another_one() {
+    let [one, other] = two(1);
+    one.host.store.set_down();
+    one.host.store.fail_syncs(u32::MAX);
+    let ended = one.drive(1);
+    assert!(matches!(ended, Err(Error::Disk { .. })), "{ended:?}");
+    let row = other.row(1);
+    assert_eq!((row.status, row.bounds.in_a_row, row.failure), (Status::Queued, 0, None));
+    assert_eq!(other.host.ledger.claimed(1), None);
+    other.drive(1).expect("it has a disk");
+    other.assert_whole(&film());
+}
+
+#[test]
+fn an_owner_whose_machine_was_suspended_for_longer_than_its_lease_writes_nothing_more() {
+    let [one, other] = two(1);
+    let suspended = async {
+        wait(&one.clock, Duration::from_millis(5_500)).await;
+        one.clock.suspend(LEASE * 2); // the next chunk comes before the claim is to be extended
+        let length = one.part().map(|part| part.len());
+        (length, other.host.ledger.claim(1, "other", one.clock.wall() + LEASE).await)
+    };
+    let (ended, (length, claimed)) = one.run(async { futures::join!(one.engine.drive(1), suspended) });
+    assert!(matches!(ended, Err(Error::PartLocked { .. })), "{ended:?}");
+    assert!(claimed.expect("the ledger answers"));
+    assert_eq!((one.part().map(|part| part.len()), length), (length, Some(5 * CHUNK)));
+}

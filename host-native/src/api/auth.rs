@@ -13,10 +13,10 @@
 //! that nobody will miss: a program that logs in again and again must not end the session of a person. So each [`Client`] has
 //! few, and of those the one goes that is idle for a day, else the one that was used the fewest times, else the youngest.
 
-use super::{Api, Handled};
+use super::{Api, Handled, JSON_LINES};
 use crate::ledger::NativeLedger;
 use crate::server::{
-    Access, Asked, ClientNetwork, CurrentKeys, Entry, Guard, Payload, Refusal, Reply, X_API_KEY, is_json,
+    Access, Asked, ClientNetwork, CurrentKeys, Entry, Guard, Payload, Refusal, Reply, X_API_KEY, is_json, is_of_type,
     is_own_origin, not_json, only, unauthorized,
 };
 use crate::sync::lock;
@@ -161,7 +161,7 @@ impl Guard for Auth {
                 "the request was sent by another site's page",
             ));
         }
-        if headers.contains_key(CONTENT_TYPE) && !is_json(headers) {
+        if headers.contains_key(CONTENT_TYPE) && !is_json(headers) && !is_of_type(headers, JSON_LINES) {
             return Err(not_json());
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! `/api/downloads` and what is below it.
 
 use super::{Api, Handled};
-use crate::control::{AskedDownload, parse_checksum};
+use crate::control::{AskedDownload, BATCH, parse_checksum};
 use crate::ledger::{AttemptLine, Download, LedgerEntry, NativeLedger};
-use crate::server::{Asked, Payload, Refusal, Reply};
+use crate::server::{Asked, Payload, Refusal, Reply, parsed};
 use hyper::StatusCode;
 use hyper::header::LOCATION;
 use regrip_core::Checksum;
@@ -11,6 +11,7 @@ use regrip_core::checksum::InvalidChecksum;
 use regrip_core::{DownloadId, Error, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::Arc;
 
 /// Downloads of a page by default.
@@ -198,6 +199,11 @@ impl Wish {
     }
 }
 
+/// The URL of a body of `POST /api/downloads`, if it can be read.
+pub(super) fn read_wish(json: &[u8]) -> Option<String> {
+    Some(serde_json::from_slice::<Wish>(json).ok()?.read().ok()?.url)
+}
+
 pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
     let wish = asked.json::<Wish>().await?.read()?;
     let _turn = api.turns.acquire().await;
@@ -218,7 +224,10 @@ struct Batch {
     downloads: Vec<Wish>,
 }
 
-/// Longest body of a batch.
+/// A batch of any length: a line for each download. They are added as they are received.
+pub(crate) const JSON_LINES: &str = "application/x-ndjson";
+
+/// Longest body of a batch that is one JSON object.
 const LARGEST_BATCH_BYTES: usize = 64 << 20;
 /// Most downloads of a batch.
 const LARGEST_BATCH: usize = 100_000;
@@ -226,7 +235,7 @@ const LARGEST_BATCH: usize = 100_000;
 const MOST_REFUSED: usize = 1000;
 
 /// The result of a batch.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BatchReply {
     /// New ones.
     pub(crate) added: usize,
@@ -241,7 +250,7 @@ pub(crate) struct BatchReply {
 /// Why a download of a batch was not accepted.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BatchError {
-    /// Its place in the batch, from 0.
+    /// Its place in the batch, or its line, from 0.
     pub(crate) index: usize,
     /// The refusal's code.
     pub(crate) code: String,
@@ -250,44 +259,72 @@ pub(crate) struct BatchError {
 }
 
 pub(super) async fn add_all<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
-    let batch: Batch = asked.json_up_to(LARGEST_BATCH_BYTES).await?;
-    if batch.downloads.len() > LARGEST_BATCH {
-        return Err(Refusal::bad_request(format!("more than {LARGEST_BATCH} downloads")).about("downloads"));
-    }
-    let (mut places, mut readable, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
-    for (place, wish) in batch.downloads.into_iter().enumerate() {
-        match wish.read() {
-            Ok(wish) => {
-                places.push(place);
-                readable.push(wish);
-            }
-            Err(refusal) => refusals.push((place, refusal)),
+    let mut reply = BatchReply::default();
+    let Some(mut lines) = asked.lines_of(JSON_LINES) else {
+        let batch: Batch = asked.json_up_to(LARGEST_BATCH_BYTES).await?;
+        if batch.downloads.len() > LARGEST_BATCH {
+            return Err(Refusal::bad_request(format!("more than {LARGEST_BATCH} downloads")).about("downloads"));
         }
-    }
-    let _turn = api.turns.acquire().await;
-    let control = api.control.clone();
-    let results = api.change(async move { Ok::<_, Refusal>(control.add_all(&readable).await) }).await?;
-    let mut reply = BatchReply { added: 0, known: 0, refused: 0, errors: Vec::new() };
-    for (place, result) in places.into_iter().zip(results) {
-        match result {
-            Some(Ok(accepted)) if accepted.known => reply.known += 1,
-            Some(Ok(_)) => reply.added += 1,
-            Some(Err(refused)) => refusals.push((place, refused.into())),
-            None => {
-                let code = StatusCode::SERVICE_UNAVAILABLE;
-                refusals.push((place, Refusal::new(code, "Ending", "the server is shutting down: send it again")));
-            }
-        }
-    }
-    refusals.sort_by_key(|(place, _)| *place);
-    reply.refused = refusals.len();
-    let error = |(index, refusal): (usize, Refusal)| BatchError {
-        index,
-        code: refusal.code.to_string(),
-        message: refusal.message,
+        let wishes = batch.downloads.into_iter().map(Wish::read).enumerate().collect();
+        reply.add(&api, wishes).await?;
+        return Ok(Reply::json(&reply));
     };
-    reply.errors = refusals.into_iter().take(MOST_REFUSED).map(error).collect();
+    let (mut place, mut wishes) = (0, Vec::new());
+    while let Some(line) = lines.next().await? {
+        if !line.trim_ascii().is_empty() {
+            wishes.push((place, parsed(&line).and_then(Wish::read)));
+        }
+        place += 1;
+        if wishes.len() == BATCH {
+            reply.add(&api, take(&mut wishes)).await?;
+        }
+    }
+    reply.add(&api, wishes).await?;
     Ok(Reply::json(&reply))
+}
+
+impl BatchReply {
+    /// Adds downloads and counts the results.
+    async fn add<L: NativeLedger>(
+        &mut self,
+        api: &Arc<Api<L>>,
+        wishes: Vec<(usize, Result<AskedDownload, Refusal>)>,
+    ) -> Result<(), Refusal> {
+        let (mut places, mut readable, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, wish) in wishes {
+            match wish {
+                Ok(wish) => {
+                    places.push(place);
+                    readable.push(wish);
+                }
+                Err(refusal) => refusals.push((place, refusal)),
+            }
+        }
+        let _turn = api.turns.acquire().await;
+        let control = api.control.clone();
+        let results = api.change(async move { Ok::<_, Refusal>(control.add_all(&readable).await) }).await?;
+        for (place, result) in places.into_iter().zip(results) {
+            match result {
+                Some(Ok(accepted)) if accepted.known => self.known += 1,
+                Some(Ok(_)) => self.added += 1,
+                Some(Err(refused)) => refusals.push((place, refused.into())),
+                None => {
+                    let code = StatusCode::SERVICE_UNAVAILABLE;
+                    refusals.push((place, Refusal::new(code, "Ending", "the server is shutting down: send it again")));
+                }
+            }
+        }
+        refusals.sort_by_key(|(place, _)| *place);
+        self.refused += refusals.len();
+        let error = |(index, refusal): (usize, Refusal)| BatchError {
+            index,
+            code: refusal.code.to_string(),
+            message: refusal.message,
+        };
+        let room = MOST_REFUSED.saturating_sub(self.errors.len());
+        self.errors.extend(refusals.into_iter().take(room).map(error));
+        Ok(())
+    }
 }
 
 pub(super) async fn retry<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {

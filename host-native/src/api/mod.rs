@@ -34,7 +34,7 @@ use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Reply, Router};
 use async_lock::Semaphore;
 use auth::Auth;
-pub(crate) use downloads::{AttemptList, BatchReply, DownloadPage};
+pub(crate) use downloads::{AttemptList, BatchReply, DownloadPage, JSON_LINES};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -132,4 +132,15 @@ pub fn beside(api: Answer, wire: Answer) -> Answer {
             false => api(request, from),
         }
     })
+}
+
+/// A body of `POST /api/downloads`, for [`fuzzed`](crate::fuzzed).
+pub(crate) fn read_wish(json: &[u8]) -> Option<String> {
+    downloads::read_wish(json)
+}
+
+/// A form of the download client's API, for [`fuzzed`](crate::fuzzed).
+pub(crate) fn read_form(kind: &str, body: &[u8]) -> Option<(Vec<(String, String)>, Vec<usize>)> {
+    let form = smol::block_on(torrent_json::Form::of(Vec::new(), kind, bytes::Bytes::copy_from_slice(body))).ok()?;
+    Some((form.fields.into_iter().collect(), form.files.iter().map(bytes::Bytes::len).collect()))
 }

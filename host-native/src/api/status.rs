@@ -4,7 +4,7 @@
 //! it. `{"event":"lagged"}` says that some are missing: a client then reads the lists again.
 
 use super::{Api, Handled, LOOK_EVERY};
-use crate::control::{Heard, PeerCard, Subscription};
+use crate::control::{COMPLETED_FOLDER, Heard, PeerCard, Subscription};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
 use crate::time::{DurationCounts, rfc3339};
@@ -78,12 +78,15 @@ pub(super) async fn workers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Hand
     Ok(Reply::json(&json!({ "workers": workers })))
 }
 
-/// For a load balancer: no requests should be sent here while the server ends, or its ledger does not answer.
+/// For a load balancer: no requests should be sent here while the server ends, its ledger does not answer, or it is a worker whose
+/// storage does not answer.
 pub(super) async fn ready<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
-    let state = match (api.control.is_ending(), api.control.ledger().is_stuck()) {
-        (true, _) => "draining",
-        (false, true) => "ledger does not answer",
-        (false, false) => "ready",
+    let control = &api.control;
+    let state = match control.ledger().fleet() {
+        _ if control.is_ending() => "draining",
+        _ if control.ledger().is_stuck() => "ledger does not answer",
+        Some(_) if control.troubles().of(COMPLETED_FOLDER).is_some() => "storage does not answer",
+        _ => "ready",
     };
     let status = if state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(Reply::json_with(status, &json!({ "status": state })))

@@ -16,6 +16,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+/// The name of the folder of completed files, or of its storage, among the troubles.
+pub(crate) const COMPLETED_FOLDER: &str = "completed folder";
+
 /// A configured peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PeerCard {
@@ -333,6 +336,11 @@ impl Troubles {
         if let Some(trouble) = lock(&self.0).remove(what) {
             tracing::info!("over: {}", trouble.message);
         }
+    }
+
+    /// What is wrong with this, if anything.
+    pub(crate) fn of(&self, what: &str) -> Option<String> {
+        lock(&self.0).get(what).map(|trouble| trouble.message.clone())
     }
 
     /// All there is now.

@@ -224,7 +224,7 @@ pub trait NativeLedger:
 
 /// Workers that share the downloads of a ledger: any of them drives any download, one at a time. It can be made into an object.
 pub trait Fleet: fmt::Debug + Send + Sync {
-    /// Claims downloads that nobody drives, oldest first.
+    /// Claims downloads that nobody drives, the oldest of each origin first. Of many origins it looks at some, and at others next time.
     ///
     /// # Errors
     /// `Ledger`.
@@ -281,6 +281,8 @@ pub struct WorkerReport {
     pub permits: u32,
     /// It takes no more.
     pub draining: bool,
+    /// Why it takes none until that is over.
+    pub trouble: Option<String>,
 }
 
 /// A worker as the others see it. Times are RFC 3339 in UTC, by the database's clock.
@@ -296,8 +298,10 @@ pub struct FleetWorker {
     pub address: String,
     /// The running version.
     pub version: String,
-    /// `working`, `draining` or `lost`.
+    /// `working`, `waiting`, `draining` or `lost`.
     pub state: &'static str,
+    /// Why it takes no downloads for now.
+    pub trouble: Option<String>,
     /// Downloads that it drives at once.
     pub permits: u32,
     /// Its start.

@@ -15,6 +15,7 @@ use crate::control::{End, PendingStub};
 use crate::ledger::{LedgerEntry, LeftStub, NativeLedger};
 use regrip_core::classify::{is_of_the_release, is_of_this_machine};
 use regrip_core::error::chain;
+use regrip_core::store::PartStore;
 use regrip_core::{DownloadId, Error, PeerId, Source, Status};
 use smol::Timer;
 use std::io;
@@ -37,6 +38,12 @@ pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
     service.queues.left(end.id);
     if matches!(end.result, Err(Error::Interrupted)) {
         return;
+    }
+    if let Err(error) = &end.result
+        && service.control.ledger().fleet().is_some()
+        && service.control.engine().host().store.is_down(error)
+    {
+        return service.completed.went_down(&chain(error));
     }
     let advice = end.result.as_ref().err().and_then(Error::advice);
     let is_at_fault = end.result.as_ref().err().is_some_and(is_of_the_release);
@@ -90,6 +97,9 @@ async fn after<L: NativeLedger>(
         }
         // Its stubs stay claimed until it goes on or ends.
         Status::Paused => service.retries.forget(id),
+        // It is offered to all workers again.
+        Status::Queued | Status::Downloading | Status::Waiting | Status::Committing
+            if service.control.ledger().fleet().is_some() => {}
         // Its drive ended and it did not: another process has its part, the ledger refused, or it was taken up again.
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
             service.retries.put(id);
@@ -221,7 +231,7 @@ fn wait<L: NativeLedger>(service: &Service<L>, entry: &LedgerEntry) {
 }
 
 /// Returns `true` if a fault of this machine ended it.
-fn failed_here(entry: &LedgerEntry) -> bool {
+pub(super) fn failed_here(entry: &LedgerEntry) -> bool {
     let failure = entry.row.failure.as_ref();
     failure.is_some_and(|failure| is_of_this_machine(&failure.code))
 }

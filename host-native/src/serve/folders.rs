@@ -4,13 +4,16 @@
 //! lock file that is left behind means nothing. The completed folder is never created: a missing one may be a disk that is not
 //! mounted, and files written in its place would be lost.
 
-use crate::control::Troubles;
-use crate::store::{is_object, writer};
+use crate::control::{COMPLETED_FOLDER, Troubles};
+use crate::store::{FileStore, is_object, writer};
+use crate::sync::lock;
+use regrip_core::error::chain;
 use rustix::fs::{Access, OFlags, access};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// What is locked.
@@ -124,8 +127,8 @@ fn written(lock: &mut File) -> Option<u32> {
 /// How often it is looked at while it cannot be used.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What it is called among the troubles.
-const TROUBLE: &str = "completed folder";
+/// The longest pause between two looks at storage that is down.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Room that is left to others.
 const SPARE_BYTES: u64 = 1 << 20;
@@ -134,13 +137,17 @@ const SPARE_BYTES: u64 = 1 << 20;
 pub(super) struct CompletedFolder {
     path: PathBuf,
     troubles: Troubles,
+    store: FileStore,
     /// A disk was mounted there when the server began.
     mounted: bool,
+    /// Why its storage is down, until it answers again.
+    down: Mutex<Option<String>>,
 }
 
 impl CompletedFolder {
-    pub(super) fn new(path: &Path, troubles: Troubles) -> CompletedFolder {
-        CompletedFolder { mounted: is_mount_point(path) == Some(true), path: path.to_owned(), troubles }
+    pub(super) fn new(path: &Path, store: FileStore, troubles: Troubles) -> CompletedFolder {
+        let mounted = is_mount_point(path) == Some(true);
+        CompletedFolder { mounted, path: path.to_owned(), store, troubles, down: Mutex::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -154,21 +161,35 @@ impl CompletedFolder {
     pub(super) fn check(&self) -> Result<(), String> {
         match self.flaw() {
             None => {
-                self.troubles.over(TROUBLE);
+                self.troubles.over(COMPLETED_FOLDER);
                 Ok(())
             }
             Some(flaw) => {
                 let trouble = format!("the completed folder {} {flaw}", self.path.display());
-                self.troubles.note(TROUBLE, &trouble);
+                self.troubles.note(COMPLETED_FOLDER, &trouble);
                 Err(trouble)
             }
         }
     }
 
+    /// Notes that its storage is down. Until it answers again nothing is [usable](Self::usable).
+    pub(super) fn went_down(&self, why: &str) {
+        *lock(&self.down) = Some(why.to_owned());
+        let _ = self.check(); // which says so
+    }
+
     /// Waits until files can go there.
     pub(super) async fn usable(&self) {
+        let mut pause = LOOK_EVERY;
         while self.check().is_err() {
-            smol::Timer::after(LOOK_EVERY).await;
+            smol::Timer::after(pause).await;
+            if lock(&self.down).is_some() {
+                match self.store.probe(&self.path).await {
+                    Ok(()) => *lock(&self.down) = None,
+                    Err(error) => self.went_down(&chain(&error)),
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
 
@@ -181,6 +202,9 @@ impl CompletedFolder {
     }
 
     fn flaw(&self) -> Option<String> {
+        if let Some(why) = &*lock(&self.down) {
+            return Some(format!("does not answer, and nothing is claimed until it does: {why}"));
+        }
         match std::fs::metadata(&self.path) {
             _ if is_object(&self.path) => None, // each download says what is wrong
             Err(error) => Some(format!("cannot be used: {error}; make or mount it")),

@@ -18,7 +18,7 @@
 use super::claims::PeerItem;
 use super::finish;
 use super::service::Service;
-use crate::control::Control;
+use crate::control::{COMPLETED_FOLDER, Control};
 use crate::ledger::{ClaimLimits, DownloadOrigin, NativeLedger, WorkerReport};
 use crate::sync::lock;
 use futures::future::{Either, select};
@@ -156,6 +156,9 @@ async fn try_again<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId) {
             service.retries.forget(id)
         }
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
+            if service.control.ledger().fleet().is_some() {
+                service.retries.forget(id); // whoever drives it says what follows
+            }
             service.drive(source_name(&row.new.source), id);
         }
         Status::Failed if !may_go_on(service, &row) => {
@@ -253,7 +256,9 @@ pub(super) async fn work<L: NativeLedger>(service: Arc<Service<L>>) {
     while !control.is_ending() {
         service.completed.usable().await;
         let config = control.engine().config();
-        let (of_origin, of_peer) = (config.max_concurrent_per_peer.unwrap_or(u32::MAX), config.permits_per_peer());
+        // As many of an origin as one server would drive alone, however many workers there are.
+        let of_origin = config.max_concurrent_per_peer.unwrap_or(config.max_concurrent_downloads);
+        let of_peer = config.permits_per_peer();
         let claimed = match room(control) {
             0 => Ok(Vec::new()),
             most => fleet.claim_next(owner, ClaimLimits { most, of_origin, of_peer }).await,
@@ -263,7 +268,7 @@ pub(super) async fn work<L: NativeLedger>(service: Arc<Service<L>>) {
                 for id in ids {
                     match control.is_ending() {
                         false => control.drive(id),
-                        true => drop(ledger.release(id, owner).await), // it ends by itself otherwise
+                        true => drop(ledger.release(id, owner, Duration::ZERO).await), // it ends by itself otherwise
                     }
                 }
             }
@@ -303,6 +308,7 @@ pub(super) async fn report<L: NativeLedger>(control: Control<L>, address: Socket
             address: address.to_string(),
             permits: control.engine().config().max_concurrent_downloads,
             draining,
+            trouble: control.troubles().of(COMPLETED_FOLDER),
         };
         if let Err(error) = fleet.report(report).await {
             tracing::warn!(error = %chain(&error), "cannot report this worker");
@@ -370,8 +376,8 @@ const IMPORTS_AT_ONCE: u32 = 64;
 /// Rows that are read at once.
 const READ_AT_ONCE: usize = 512;
 
-/// Paused downloads that are read at once.
-const PAUSED_AT_ONCE: u32 = 512;
+/// Downloads of one status that are read at once.
+const READ_PAGE: u32 = 512;
 
 /// Claims, cleans up and puts in line. Starts nothing while files cannot be written.
 ///
@@ -382,6 +388,7 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
     if ledger.fleet().is_some() {
         // What is left is claimed by whoever has room; only the stubs that wait in this worker's folders are its own.
         claim_paused(service).await?;
+        retry_failed(service).await?;
         return finish::recover(service).await;
     }
     let lost = ledger.close_open_attempts().await?;
@@ -417,11 +424,26 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
     finish::recover(service).await
 }
 
+/// Has downloads retried that failed because of the machine of a worker: that worker may be gone.
+async fn retry_failed<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = service.control.ledger().list(&[Status::Failed], READ_PAGE, after).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.row.id);
+        for entry in page.iter().filter(|entry| finish::failed_here(entry)) {
+            service.retries.put(entry.row.id);
+        }
+    }
+}
+
 /// Claims the stubs of paused downloads, which would otherwise be new work.
 async fn claim_paused<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
     let mut after = None;
     loop {
-        let page = service.control.ledger().list(&[Status::Paused], PAUSED_AT_ONCE, after).await?;
+        let page = service.control.ledger().list(&[Status::Paused], READ_PAGE, after).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };

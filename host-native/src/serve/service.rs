@@ -62,7 +62,11 @@ impl<L: NativeLedger> Service<L> {
                 watch: downloads.watch.as_deref().map(StubFolder::new),
                 client: StubFolder::new(&control.torrents().folder()),
             },
-            completed: CompletedFolder::new(&downloads.completed, control.troubles().clone()),
+            completed: CompletedFolder::new(
+                &downloads.completed,
+                control.engine().host().store.clone(),
+                control.troubles().clone(),
+            ),
             peers,
             imports,
             queues: SourceQueues::default(),

@@ -16,7 +16,7 @@ pub use access::{Access, CurrentKeys, Entry, Guard, Keys, KeysError, X_API_KEY, 
 pub(crate) use access::{only, random};
 pub(crate) use guesses::ClientNetwork;
 pub use listener::{Limits, Server};
-pub use reply::{Payload, Refusal, Reply};
-pub(crate) use reply::{is_json, not_json};
+pub use reply::{BodyLines, Payload, Refusal, Reply};
+pub(crate) use reply::{is_json, is_of_type, not_json, parsed};
 pub use router::{Answer, Asked, Handler, Route, Router};
 pub use socket::{FileSpan, Threads};

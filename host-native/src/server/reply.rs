@@ -2,7 +2,7 @@
 
 use super::socket::FileSpan;
 use async_io::Timer;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::BoxStream;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -215,8 +215,15 @@ pub(super) async fn json<T: DeserializeOwned>(
     if !is_json(headers) {
         return Err(not_json());
     }
-    let bytes = bytes(body, most).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad_request(flaw(&error)))
+    parsed(&bytes(body, most).await?)
+}
+
+/// Reads bytes of a request as JSON.
+///
+/// # Errors
+/// 400 if they do not have the expected fields.
+pub(crate) fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| Refusal::bad_request(flaw(&error)))
 }
 
 /// What is wrong about a body, without repeating any of it: a key may be in it.
@@ -239,12 +246,17 @@ fn flaw(error: &serde_json::Error) -> String {
 /// Returns `true` if the body is said to be JSON. What a form of another site's page sends is not (Fetch standard, CORS-safelisted
 /// content types).
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/json")
+}
+
+/// Returns `true` if the body is said to be of a media type.
+pub(crate) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
     };
     let essence = value.to_str().ok().and_then(|text| text.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
 /// The refusal of any other body.
@@ -261,15 +273,55 @@ pub(super) async fn bytes(body: Option<Incoming>, most: usize) -> Result<Bytes, 
     let Some(body) = body else {
         return Ok(Bytes::new());
     };
-    let late = async {
-        Timer::after(WITHIN).await;
-        Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "TooSlow",
-            format!("the body was not received within {} s", WITHIN.as_secs()),
-        ))
-    };
-    read(body, most).or(late).await
+    read(body, most).or(late()).await
+}
+
+async fn late<T>() -> Result<T, Refusal> {
+    Timer::after(WITHIN).await;
+    let message = format!("the body was not received within {} s", WITHIN.as_secs());
+    Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", message))
+}
+
+/// The lines of a body of any length, as they are received.
+#[derive(Debug)]
+pub struct BodyLines {
+    body: Option<Incoming>,
+    received: BytesMut,
+}
+
+impl BodyLines {
+    pub(super) fn new(body: Option<Incoming>) -> Self {
+        BodyLines { body, received: BytesMut::new() }
+    }
+
+    /// The next line, without its end; `None` after the last one.
+    ///
+    /// # Errors
+    /// 413 if a line is longer than a body may be, 408 if the next bytes are too slow, 400 if the body ends early.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        let mut looked_at = 0;
+        loop {
+            let end = self.received[looked_at..].iter().position(|byte| *byte == b'\n').map(|end| looked_at + end);
+            if let Some(end) = end {
+                let line = self.received.split_to(end).freeze();
+                self.received.advance(1);
+                return Ok(Some(line));
+            }
+            looked_at = self.received.len();
+            if looked_at > MOST_BYTES {
+                return Err(too_large(MOST_BYTES));
+            }
+            let Some(body) = &mut self.body else {
+                let rest = self.received.split().freeze();
+                return Ok((!rest.is_empty()).then_some(rest));
+            };
+            match async { Ok(body.frame().await) }.or(late()).await? {
+                Some(Ok(frame)) => self.received.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(_)) => return Err(Refusal::bad_request("the body ended early")),
+                None => self.body = None,
+            }
+        }
+    }
 }
 
 /// A body that is a little too long is read to its end and thrown away: a client that is still sending would not see the

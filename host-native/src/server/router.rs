@@ -6,7 +6,7 @@ use super::access::{Entry, Guard};
 use super::guesses::{Guesses, Way};
 use super::places::Place;
 use super::reply;
-use super::reply::{Refusal, Reply};
+use super::reply::{BodyLines, Refusal, Reply};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -78,6 +78,11 @@ impl Asked {
     pub async fn json_up_to<T: DeserializeOwned>(&mut self, most: usize) -> Result<T, Refusal> {
         let body = self.body.take();
         reply::json(&self.head.headers, body, most).await
+    }
+
+    /// The lines of the body, if it is said to be of a media type; once.
+    pub fn lines_of(&mut self, media_type: &str) -> Option<BodyLines> {
+        reply::is_of_type(&self.head.headers, media_type).then(|| BodyLines::new(self.body.take()))
     }
 
     /// Reads the body; once.

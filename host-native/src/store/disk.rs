@@ -15,7 +15,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -62,6 +62,31 @@ impl DiskStore {
     /// As [`look_at`].
     pub async fn look_at(&self, destination: &Path) -> Result<Option<FileStamp>, Error> {
         look_at(destination)
+    }
+
+    /// Deletes a completed file.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub(crate) async fn delete(&self, destination: &Path) -> Result<(), Error> {
+        std::fs::remove_file(destination).map_err(|error| disk("remove", destination, error))
+    }
+
+    /// Writes a file into a folder and removes it.
+    ///
+    /// # Errors
+    /// `Disk`, `DiskFull`.
+    pub(crate) async fn probe(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join(format!(".regrip-probe-{:016x}", fastrand::u64(..)));
+        let probe = move || {
+            let written = File::create(&path).and_then(|mut file| {
+                file.write_all(b"regrip")?;
+                file.sync_all()
+            });
+            let removed = std::fs::remove_file(&path);
+            written.and(removed).map_err(|error| disk("write", &path, error))
+        };
+        smol::unblock(probe).await
     }
 
     /// Files of regrip's own, to which no download is written.
@@ -141,6 +166,7 @@ impl PartStore for DiskStore {
         self.own.check(destination)?;
         part.last_modified = part.last_modified.filter(|_| self.remote_time);
         part.mode = self.file_mode.load(Ordering::Relaxed);
+        part.may_be_taken_over = self.takes_over;
         commit::commit(part, destination, replace).await
     }
 
@@ -177,7 +203,36 @@ impl PartStore for DiskStore {
         let synced = self.folders.sync_folder_of(path, &self.system).await;
         synced.map_err(|error| disk("sync the folder of", path, error))
     }
+
+    /// The system cannot reach the disk or the file server, or has given it up. A folder that is gone is one that is not mounted.
+    fn is_down(&self, error: &Error) -> bool {
+        let Error::Disk { path, source: Some(source), .. } = error else {
+            return false;
+        };
+        match source.downcast_ref::<io::Error>().and_then(errno) {
+            Some(Errno::NOENT) => !Path::new(path).parent().is_some_and(Path::is_dir),
+            Some(errno) => DOWN.contains(&errno),
+            None => false,
+        }
+    }
 }
+
+/// Errors of a disk or a file server as a whole.
+const DOWN: [Errno; 13] = [
+    Errno::IO,
+    Errno::STALE,
+    Errno::ROFS,
+    Errno::NODEV,
+    Errno::REMOTEIO,
+    Errno::SHUTDOWN,
+    Errno::NOTCONN,
+    Errno::CONNRESET,
+    Errno::TIMEDOUT,
+    Errno::HOSTDOWN,
+    Errno::HOSTUNREACH,
+    Errno::NETDOWN,
+    Errno::NETUNREACH,
+];
 
 /// How much is read at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -299,6 +354,25 @@ pub(super) fn reserve(_: &File, _: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_down_if_it_fails_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, gone) = (folder.path().join("f"), folder.path().join("not mounted/f"));
+        let cases = [
+            (Errno::IO, &there, true),
+            (Errno::STALE, &there, true),
+            (Errno::ACCESS, &there, false),
+            (Errno::NAMETOOLONG, &there, false),
+            (Errno::NOENT, &there, false),
+            (Errno::NOENT, &gone, true),
+            (Errno::NOSPC, &there, false),
+        ];
+        for (errno, path, is_down) in cases {
+            let error = disk("write", path, errno.into());
+            assert_eq!(DiskStore::new().is_down(&error), is_down, "{error:?}");
+        }
+    }
 
     // D02
     #[test]

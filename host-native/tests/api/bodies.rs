@@ -1,6 +1,7 @@
 //! What a request may bring, and what of it is refused.
 
-use crate::support::{Bench, How};
+use crate::support::{Bench, Client, How, until};
+use serde_json::Value;
 
 #[test]
 fn what_is_no_wish_for_a_download_is_refused_and_says_why() {
@@ -94,4 +95,59 @@ fn a_server_without_a_downloads_block_adds_and_retries_nothing() {
     let reply = bench.post("/api/downloads", r#"{"url":"http://host/a"}"#);
     assert_eq!((reply.status, reply.code().as_str()), (409, "NoDownloads"));
     assert_eq!(bench.json("/api/downloads")["next"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_batch_of_lines_is_added_as_it_is_received() {
+    let bench = Bench::new();
+    let mut client = bench.connect();
+    let credentials = bench.credentials();
+    let begin = |client: &mut Client, first: u32| {
+        client.write(&format!(
+            "POST /api/batch HTTP/1.1\r\nHost: localhost\r\n{credentials}\
+             Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ));
+        // More than are added at once, in chunks that end where lines do not.
+        let lines: String =
+            (first..first + 1100).map(|n| format!("{{\"url\":\"http://127.0.0.1:9/{n}\"}}\n")).collect();
+        for chunk in lines.as_bytes().chunks(1000) {
+            client.write(&format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)));
+        }
+    };
+    let reach = |wanted: u64| {
+        until(|| {
+            let list = bench.json("/api/downloads?limit=1");
+            let counts = list["counts"].as_object().unwrap().values().filter_map(Value::as_u64);
+            (counts.sum::<u64>() >= wanted).then_some(())
+        });
+    };
+
+    begin(&mut client, 0);
+    reach(1000); // before the end was sent
+    let rest = "\n{\"url\":\"http://127.0.0.1:9/1\"}\nno JSON\n{\"url\":\"ftp://host/a\"}";
+    client.write(&format!("{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len()));
+    let reply = client.whole_reply(false);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let result = reply.json();
+    assert_eq!(
+        (&result["added"], &result["known"], &result["refused"]),
+        (&1100.into(), &1.into(), &2.into()),
+        "{result}"
+    );
+    assert_eq!(
+        (&result["errors"][0]["index"], &result["errors"][1]["index"]),
+        (&1102.into(), &1103.into()),
+        "{result}"
+    );
+    assert_eq!(result["errors"][1]["code"], "BadUrl");
+
+    // One that breaks off: sending it again adds what is missing.
+    begin(&mut client, 1100);
+    reach(2100);
+    drop(client);
+    let mut client = bench.connect();
+    begin(&mut client, 1100);
+    client.write("0\r\n\r\n");
+    let result = client.whole_reply(false).json();
+    assert_eq!((&result["added"], &result["known"]), (&100.into(), &1000.into()), "{result}");
 }

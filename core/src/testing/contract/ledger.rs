@@ -353,9 +353,9 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S
     other.record(id, &Change::Retried, at(8)).await?;
     let free = one.claim(id, "one once more", until()).await?;
     ensure!(free, "the claim outlives the end of its row");
-    other.release(id, "other").await?;
+    other.release(id, "other", Duration::ZERO).await?;
     ensure!(!other.claim(id, "other", until()).await?, "a claim is given back by who does not have it");
-    one.release(id, "one once more").await?;
+    one.release(id, "one once more", Duration::ZERO).await?;
     ensure!(other.claim(id, "other at last", until()).await?, "the claim outlives its release");
     let gone = one.claim(i64::MAX, "one", until()).await;
     ensure_fails!(gone, Error::NoSuchDownload(_), "claiming nothing");

@@ -4,7 +4,7 @@
 //! and is never printed.
 
 use super::backend::{BackendError, Shown, Stopped, Writer};
-use crate::api::{AttemptList, BatchReply, DownloadPage};
+use crate::api::{AttemptList, BatchReply, DownloadPage, JSON_LINES};
 use crate::config::Config;
 use crate::ledger::Download;
 use crate::transport::{Header, HttpTransport, TransportOptions};
@@ -12,7 +12,7 @@ use regrip_core::transport::{Body, Response};
 use regrip_core::{DownloadId, DownloadsConfig, Error, Status, display_url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use surf::http::Method;
@@ -94,10 +94,12 @@ impl Remote {
         Ok((self.read(&body)?, status == 200))
     }
 
-    /// Asks for many downloads, each as the API takes it.
-    pub(super) async fn add_all(&self, downloads: &[Value]) -> Result<BatchReply, BackendError> {
-        let body = json!({ "downloads": downloads }).to_string();
-        let (_, body) = self.ask(Method::Post, "/api/batch", Some(body)).await?;
+    /// Asks for many downloads, each in a line as the API takes it.
+    pub(super) async fn add_all(&self, lines: String) -> Result<BatchReply, BackendError> {
+        // A refusal is seen before all of them are on their way.
+        self.ask(Method::Get, "/api/downloads?limit=1", None).await?;
+        let lines_type = Header::new("Content-Type", JSON_LINES).ok();
+        let (_, body) = self.ask_with(Method::Post, "/api/batch", lines_type, Some(lines)).await?;
         Ok(self.read(&body)?)
     }
 
@@ -149,8 +151,19 @@ impl Remote {
 
     /// The status and the body of an answer that is a success.
     async fn ask(&self, method: Method, path: &str, json: Option<String>) -> Result<(u16, Vec<u8>), RemoteError> {
+        self.ask_with(method, path, None, json).await
+    }
+
+    async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        header: Option<Header>,
+        body: Option<String>,
+    ) -> Result<(u16, Vec<u8>), RemoteError> {
         let url = format!("{}{path}", self.base);
-        let asked = self.transport.ask(method, &url, self.key.as_slice(), json);
+        let headers: Vec<Header> = self.key.iter().cloned().chain(header).collect();
+        let asked = self.transport.ask(method, &url, &headers, body);
         let silent = |source| RemoteError::Silent { url: display_url(&self.base), source: Box::new(source) };
         let Response { status, mut body, .. } = asked.await.map_err(silent)?;
         let mut bytes = Vec::new();

@@ -4,6 +4,7 @@
 use super::backend::{Backend, StateFile};
 use super::remote::Remote;
 use super::{NotDone, of_statuses, print};
+use crate::api::BatchReply;
 use crate::cli::args::{AddArgs, BackendArgs, Retry};
 use crate::cli::get::read_list;
 use crate::cli::output::{CommandResult, Exit};
@@ -15,7 +16,7 @@ use crate::ledger::NativeLedger;
 use futures::future::join_all;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
@@ -253,9 +254,6 @@ fn to_resume(rows: &[Row]) -> String {
     format!("run regrip get {} -o {}", text::shell_word(url), text::shell_word(&row.new.destination))
 }
 
-/// Downloads that are sent in one request.
-const AT_ONCE: usize = 100_000;
-
 /// Adds the downloads of a list. What is refused keeps no other one from being added.
 fn add_list(server: &Remote, list: &Path, as_json: bool) -> CommandResult {
     let listed = read_list(list).map_err(|text| (Exit::Usage, text))?;
@@ -272,23 +270,19 @@ fn add_list(server: &Remote, list: &Path, as_json: bool) -> CommandResult {
             }
         }
     }
-    let (mut added, mut known) = (0, 0);
-    for wishes in wishes.chunks(AT_ONCE) {
-        let bodies: Vec<Value> = wishes.iter().map(|(_, wish)| wish.clone()).collect();
-        let reply = smol::block_on(server.add_all(&bodies)).map_err(|fault| NotDone::from(fault).ended(None))?;
-        for error in &reply.errors {
-            if let Some((typed, _)) = wishes.get(error.index) {
-                say!("regrip: {}", typed.error(&text::plain(&error.message)));
-            }
+    let lines = wishes.iter().map(|(_, wish)| format!("{wish}\n")).collect();
+    let reply = smol::block_on(server.add_all(lines)).map_err(|fault| NotDone::from(fault).ended(None))?;
+    for error in &reply.errors {
+        if let Some((typed, _)) = wishes.get(error.index) {
+            say!("regrip: {}", typed.error(&text::plain(&error.message)));
         }
-        let unlisted = reply.refused - reply.errors.len().min(reply.refused);
-        if unlisted > 0 {
-            say!("regrip: {unlisted} more were refused");
-        }
-        added += reply.added;
-        known += reply.known;
-        refused += reply.refused;
     }
+    let unlisted = reply.refused.saturating_sub(reply.errors.len());
+    if unlisted > 0 {
+        say!("regrip: {unlisted} more were refused");
+    }
+    let BatchReply { added, known, .. } = reply;
+    refused += reply.refused;
     match as_json {
         true => drop(print([json!({ "added": added, "known": known, "refused": refused }).to_string()])),
         false => say!("{added} added, {known} known already, {refused} refused"),

@@ -2,7 +2,7 @@
 
 use super::ledger::PostgresLedger;
 use super::link::Param;
-use super::stored::get;
+use super::stored::{get, integer};
 use crate::ledger::{ClaimLimits, DownloadLease, Fleet, FleetWorker, WorkerReport};
 use crate::sync::lock;
 use crate::time::{DurationCounts, rfc3339};
@@ -15,20 +15,26 @@ use std::time::SystemTime;
 /// Leases that are shown of one worker.
 const SHOWN_LEASES: i64 = 100;
 
-/// Walks over the origins that have something to do, of which there are fewer than downloads, and takes the oldest downloads of
-/// those with a free slot. Others claim at the same time: what they have locked is skipped, and a slot that they got first is not
-/// given twice, because (origin, slot) is a key.
+/// Origins that one statement looks at, and statements of one claim: looking at an origin costs the database some 20 µs, and there may
+/// be more origins than workers.
+const ORIGINS: i64 = 32;
+const STATEMENTS: u32 = 4;
+
+/// Takes the oldest downloads of the next origins that have something to do and a free slot. Others claim at the same time: what they
+/// have locked is skipped, and a slot that they got first is not given twice, because (origin, slot) is a key. Its last row says which
+/// origins it looked at.
 ///
-/// $1 owner, $2 most, $3 slots of an origin, $4 lease in milliseconds, $5 slots of a peer
+/// $1 owner, $2 most, $3 slots of an origin, $4 lease in milliseconds, $5 slots of a peer, $6 the origin to begin after, $7 origins
 const CLAIM_NEXT: &str = "
-    WITH RECURSIVE origins (origin, is_peer) AS (
-        (SELECT origin, peer_id IS NOT NULL FROM downloads
-            WHERE status IN ('queued', 'downloading', 'waiting', 'committing') ORDER BY origin, id LIMIT 1)
+    WITH RECURSIVE origins (origin, is_peer, place) AS (
+        (SELECT origin, peer_id IS NOT NULL, 1 FROM downloads
+            WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin > $6 ORDER BY origin, id LIMIT 1)
         UNION ALL
-        SELECT next.origin, next.is_peer FROM origins before, LATERAL (
+        SELECT next.origin, next.is_peer, place + 1 FROM origins before, LATERAL (
             SELECT origin, peer_id IS NOT NULL AS is_peer FROM downloads
             WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin > before.origin
-            ORDER BY origin, id LIMIT 1) next),
+            ORDER BY origin, id LIMIT 1) next
+        WHERE place < $7::bigint),
     counted AS (
         SELECT origin, CASE WHEN is_peer THEN $5::bigint ELSE $3::bigint END AS slots, (
             SELECT count(*) FROM origin_leases l
@@ -37,27 +43,25 @@ const CLAIM_NEXT: &str = "
     open AS (SELECT origin, least(slots, taken + $2::bigint * 4) AS slots FROM counted WHERE taken < slots),
     oldest AS (
         SELECT of_origin.id FROM open, LATERAL (
-            SELECT id FROM downloads d
+            SELECT id FROM downloads
             WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin = open.origin
                 AND (owner IS NULL OR lease_until <= clock_timestamp())
-                AND NOT EXISTS (
-                    SELECT FROM downloads earlier
-                    WHERE earlier.dest_path = d.dest_path AND earlier.id < d.id
-                        AND earlier.status IN ('queued', 'downloading', 'waiting', 'committing'))
+                AND (not_before IS NULL OR not_before <= clock_timestamp())
             ORDER BY id LIMIT $2::bigint * 8) of_origin
         ORDER BY id LIMIT $2::bigint * 8),
     locked AS (
         SELECT id, origin FROM downloads
         WHERE id IN (SELECT id FROM oldest) AND status IN ('queued', 'downloading', 'waiting', 'committing')
             AND (owner IS NULL OR lease_until <= clock_timestamp())
+            AND (not_before IS NULL OR not_before <= clock_timestamp())
         ORDER BY id LIMIT $2::bigint FOR UPDATE SKIP LOCKED),
     waiting AS (SELECT id, origin, row_number() OVER (PARTITION BY origin ORDER BY id) AS place FROM locked),
     free AS (
-        SELECT origin, slot, row_number() OVER (PARTITION BY origin ORDER BY random()) AS place
-        FROM open, generate_series(1, open.slots) AS slot
+        SELECT origin, numbered.slot, row_number() OVER (PARTITION BY origin ORDER BY random()) AS place
+        FROM open, generate_series(1, open.slots) AS numbered (slot)
         WHERE origin IN (SELECT origin FROM locked) AND NOT EXISTS (
             SELECT FROM origin_leases l
-            WHERE l.origin = open.origin AND l.slot = slot AND l.lease_until > clock_timestamp())),
+            WHERE l.origin = open.origin AND l.slot = numbered.slot AND l.lease_until > clock_timestamp())),
     leased AS (
         INSERT INTO origin_leases (origin, slot, download_id, owner, lease_until)
         SELECT origin, slot, id, $1, clock_timestamp() + $4::float8 * interval '1 millisecond'
@@ -65,18 +69,21 @@ const CLAIM_NEXT: &str = "
         ON CONFLICT (origin, slot) DO UPDATE
         SET download_id = excluded.download_id, owner = excluded.owner, lease_until = excluded.lease_until
         WHERE origin_leases.lease_until <= clock_timestamp()
-        RETURNING download_id)
-    UPDATE downloads SET owner = $1, token = token + 1, claimed_at = clock_timestamp(),
-        lease_until = clock_timestamp() + $4::float8 * interval '1 millisecond'
-    FROM leased WHERE id = leased.download_id
-    RETURNING id, token";
+        RETURNING download_id),
+    claimed AS (
+        UPDATE downloads SET owner = $1, token = token + 1, claimed_at = clock_timestamp(),
+            lease_until = clock_timestamp() + $4::float8 * interval '1 millisecond'
+        FROM leased WHERE id = leased.download_id
+        RETURNING id, token)
+    SELECT id, token, NULL AS looked_to, NULL AS looked_at FROM claimed
+    UNION ALL SELECT NULL, NULL, max(origin), count(*) FROM origins";
 
 const REPORT: &str = "
-    INSERT INTO workers (id, host, pid, address, version, permits, draining, seen_at)
-    SELECT $1, $2, $3::bigint, $4, $5, $6::bigint, $7::boolean, clock_timestamp()
+    INSERT INTO workers (id, host, pid, address, version, permits, draining, trouble, seen_at)
+    SELECT $1, $2, $3::bigint, $4, $5, $6::bigint, $7::boolean, $8::text, clock_timestamp()
     WHERE NOT $7 OR EXISTS (SELECT FROM workers WHERE id = $1) -- one that has signed off stays so
     ON CONFLICT (id) DO UPDATE
-    SET permits = excluded.permits, draining = excluded.draining, seen_at = excluded.seen_at";
+    SET permits = excluded.permits, draining = excluded.draining, trouble = excluded.trouble, seen_at = excluded.seen_at";
 
 /// Workers that were lost long ago are forgotten by those that look.
 const WORKERS: &str = "
@@ -94,15 +101,32 @@ const LEASES: &str = "
 impl Fleet for PostgresLedger {
     fn claim_next<'a>(&'a self, owner: &'a str, limits: ClaimLimits) -> BoxFuture<'a, Result<Vec<DownloadId>, Error>> {
         let claim = async move {
-            let [most, of_origin, of_peer] = [limits.most, limits.of_origin, limits.of_peer].map(i64::from);
-            let params: [Param<'_>; 5] = [&owner, &most, &of_origin, &self.lease_ms(), &of_peer];
-            let found = self.link.run("claiming downloads", CLAIM_NEXT, &params).await?;
-            let mut tokens = lock(&self.tokens);
-            let mut ids = Vec::new();
-            for row in &found {
-                let id = get(row, 0, "id")?;
-                tokens.insert(id, get(row, id, "token")?);
-                ids.push(id);
+            let [of_origin, of_peer] = [limits.of_origin, limits.of_peer].map(i64::from);
+            let most = limits.most as usize;
+            let began = lock(&self.looked_to).clone();
+            let (mut after, mut ids) = (began.clone(), Vec::new());
+            for _ in 0..STATEMENTS {
+                let wanted = integer(most.saturating_sub(ids.len()) as u64);
+                let params: [Param<'_>; 7] =
+                    [&owner, &wanted, &of_origin, &self.lease_ms(), &of_peer, &after, &ORIGINS];
+                let mut looked_to = None;
+                for row in &self.link.run("claiming downloads", CLAIM_NEXT, &params).await? {
+                    match get(row, 0, "id")? {
+                        Some(id) => {
+                            lock(&self.tokens).insert(id, get(row, id, "token")?);
+                            ids.push(id);
+                        }
+                        None if get::<i64>(row, 0, "looked_at")? == ORIGINS => looked_to = get(row, 0, "looked_to")?,
+                        None => {}
+                    }
+                }
+                let is_end = looked_to.is_none();
+                after = looked_to.unwrap_or_default();
+                lock(&self.looked_to).clone_from(&after);
+                // From the end it goes on at the beginning, if it did not begin there.
+                if ids.len() >= most || (is_end && began.is_empty()) {
+                    break;
+                }
             }
             ids.sort_unstable();
             Ok(ids)
@@ -116,7 +140,7 @@ impl Fleet for PostgresLedger {
 
     fn report(&self, worker: WorkerReport) -> BoxFuture<'_, Result<(), Error>> {
         let report = async move {
-            let params: [Param<'_>; 7] = [
+            let params: [Param<'_>; 8] = [
                 &worker.id,
                 &worker.host,
                 &i64::from(worker.pid),
@@ -124,6 +148,7 @@ impl Fleet for PostgresLedger {
                 &env!("CARGO_PKG_VERSION"),
                 &i64::from(worker.permits),
                 &worker.draining,
+                &worker.trouble,
             ];
             self.link.run("reporting a worker", REPORT, &params).await.map(drop)
         };
@@ -173,6 +198,7 @@ fn worker(row: &tokio_postgres::Row, leases: &[tokio_postgres::Row]) -> Result<F
             });
         }
     }
+    let trouble: Option<String> = row.try_get("trouble")?;
     Ok(FleetWorker {
         host: row.try_get("host")?,
         pid: u32::try_from(count("pid")?).unwrap_or_default(),
@@ -181,8 +207,10 @@ fn worker(row: &tokio_postgres::Row, leases: &[tokio_postgres::Row]) -> Result<F
         state: match (row.try_get("is_lost")?, row.try_get("draining")?) {
             (true, _) => "lost",
             (false, true) => "draining",
+            (false, false) if trouble.is_some() => "waiting",
             (false, false) => "working",
         },
+        trouble,
         permits: u32::try_from(count("permits")?).unwrap_or(u32::MAX),
         started_at: at("started_at")?,
         seen_at: at("seen_at")?,

@@ -6,8 +6,11 @@ use regrip_core::Error;
 use std::fmt::Write;
 
 /// The steps to the schema of this version. The first leads to schema 1, and so on.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_downloads.sql"), include_str!("migrations/0002_uploads.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_downloads.sql"),
+    include_str!("migrations/0002_uploads.sql"),
+    include_str!("migrations/0003_rest.sql"),
+];
 
 /// Held by who changes the schema, so that of many workers one does. A number of our own: "regrip".
 const LOCK: i64 = 0x7265_6772_6970;

@@ -4,6 +4,7 @@
 //! uploaded: that is the part's affair.
 
 use super::uploads::UploadedPart;
+use crate::store::version::FileStamp;
 use crate::transport::{Header, HttpTransport};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -168,6 +169,14 @@ pub(super) struct ObjectHead {
     pub(super) tag: Option<String>,
 }
 
+impl ObjectHead {
+    /// By which the object is known to be unchanged later. The time is the storage's.
+    pub(super) fn stamp(&self) -> FileStamp {
+        let since_1970 = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        FileStamp { size: self.size, mtime_ns: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX) }
+    }
+}
+
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StorageFault {
@@ -201,7 +210,7 @@ impl StorageFault {
     }
 
     /// Another attempt may succeed.
-    fn is_transient(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             StorageFault::Transport(error) => is_transient(error, &[]),
             StorageFault::Refused { status, code, .. } => {
@@ -250,14 +259,24 @@ impl S3Client {
         S3Client { settings, transport, policy }
     }
 
+    /// Asks for the parts of an upload that cannot exist.
+    async fn ask_for_nothing(&self, object: &ObjectName) -> Result<Answer, StorageFault> {
+        let (bucket, keys) = (self.bucket(object)?, &self.settings.credentials);
+        self.ask(bucket.list_parts(Some(keys), object.key(), "regrip"), &[], Bytes::new()).await
+    }
+
+    /// Asks once whether the storage answers, whatever it says.
+    pub(super) async fn probe(&self, object: &ObjectName) -> Result<(), StorageFault> {
+        match self.ask_for_nothing(object).await {
+            Err(fault) if fault.is_transient() => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks for the parts of an upload that cannot exist: whatever is wrong with the address, the bucket, the region or the
     /// key shows in the answer, and it needs no more rights than an upload.
     pub(super) async fn check(&self, object: &ObjectName) -> Result<(), String> {
-        let keys = &self.settings.credentials;
-        let answer = self.retry(async || {
-            let bucket = self.bucket(object)?;
-            self.ask(bucket.list_parts(Some(keys), object.key(), "regrip"), &[], Bytes::new()).await
-        });
+        let answer = self.retry(async || self.ask_for_nothing(object).await);
         let (endpoint, bucket) = (self.settings.endpoint.origin().ascii_serialization(), object.bucket());
         let no_uploads = || format!("the storage at {endpoint} does not support multipart uploads to {bucket}");
         match answer.await {
@@ -405,6 +424,19 @@ impl S3Client {
                     Timer::after(self.policy.base_delay).await;
                 }
             }
+        }
+    }
+
+    /// Deletes an object. One that does not exist is deleted.
+    pub(super) async fn delete(&self, object: &ObjectName) -> Result<(), StorageFault> {
+        let keys = &self.settings.credentials;
+        let answer = self.retry(async || {
+            let bucket = self.bucket(object)?;
+            self.ask(bucket.delete_object(Some(keys), object.key()), &[], Bytes::new()).await
+        });
+        match answer.await {
+            Err(fault) if !fault.has_status(&[404]) => Err(fault),
+            _ => Ok(()),
         }
     }
 

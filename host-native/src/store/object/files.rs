@@ -1,5 +1,6 @@
 //! Files on disk, and objects beside them: the name of a file says which it is.
 
+use super::client::StorageFault;
 use super::part::ObjectPart;
 use super::store::ObjectStore;
 use crate::store::disk::DiskStore;
@@ -51,6 +52,28 @@ impl FileStore {
         match self.objects_of(&destination.to_string_lossy())? {
             Some(objects) => objects.look_at(&destination.to_string_lossy()).await,
             None => self.disk.look_at(destination).await,
+        }
+    }
+
+    /// Deletes a completed file.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub(crate) async fn delete(&self, destination: &Path) -> Result<(), Error> {
+        match self.objects_of(&destination.to_string_lossy())? {
+            Some(objects) => objects.delete(&destination.to_string_lossy()).await,
+            None => self.disk.delete(destination).await,
+        }
+    }
+
+    /// Asks the storage of a folder, or of a prefix, whether it answers.
+    ///
+    /// # Errors
+    /// As [`DiskStore::probe`].
+    pub(crate) async fn probe(&self, folder: &Path) -> Result<(), Error> {
+        match self.objects_of(&folder.to_string_lossy())? {
+            Some(objects) => objects.probe(folder).await,
+            None => self.disk.probe(folder).await,
         }
     }
 
@@ -112,6 +135,16 @@ impl PartStore for FileStore {
         match self.objects_of(part)? {
             Some(objects) => objects.remove(part).await,
             None => self.disk.remove(part).await,
+        }
+    }
+
+    fn is_down(&self, error: &Error) -> bool {
+        let Error::Disk { source: Some(source), .. } = error else {
+            return false;
+        };
+        match source.downcast_ref::<StorageFault>() {
+            Some(fault) => fault.is_transient(),
+            None => self.disk.is_down(error),
         }
     }
 }
