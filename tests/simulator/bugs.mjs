@@ -2,6 +2,7 @@
 // its code twice, and a run chooses.
 //
 //   node tests/simulator/bugs.mjs [SEEDS]   all of them; writes the seeds into bugs.json
+//   node tests/simulator/bugs.mjs missing   those that no seed has found yet
 //   node tests/simulator/bugs.mjs quick     each by the seed that found it
 import { execFileSync, spawnSync } from "node:child_process";
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +11,8 @@ import { join, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "../..");
 const quick = process.argv[2] === "quick";
-const seeds = quick ? 1 : Number(process.argv[2] ?? "10000");
+const missing = process.argv[2] === "missing";
+const seeds = quick ? 1 : Number(missing ? "10000" : (process.argv[2] ?? "10000"));
 const list = join(import.meta.dirname, "bugs.json");
 const target = resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "bugs");
 // The large models take thirty times as long, and in a torture each effect is a run.
@@ -36,6 +38,7 @@ const bugs = JSON.parse(readFileSync(list, "utf8"));
 const simulator = build();
 const missed = [];
 for (const [number, bug] of bugs.entries()) {
+  if (missing && bug.found) continue;
   const seed = found(number, bug);
   if (seed === undefined) missed.push(bug.bug);
   console.log(`${bug.bug}: ${seed === undefined ? "NOT FOUND" : `${seed.model} model, seed ${seed.seed}: ${seed.violation}`}`);

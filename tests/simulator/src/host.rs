@@ -1,6 +1,7 @@
 //! The host: the fakes of the core, with a step before and after every effect, so that a process can die at each, and with faults.
 
 use crate::world::{Kind, MOST_LIVES, World};
+use regrip_core::ErrorCode;
 use regrip_core::checksum::Algorithm;
 use regrip_core::config::DownloadsConfig;
 use regrip_core::error::Error;
@@ -115,6 +116,7 @@ impl Transport for SimTransport {
         if self.most_bodies.is_some_and(|most| self.inner.open_bodies() >= most) {
             self.world.violate(format!("{} requests at once", self.inner.open_bodies() + 1));
         }
+        self.world.requested();
         if self.world.step("get", request.url).await {
             return Err(Error::Network { what: "connecting".to_owned(), source: None });
         }
@@ -455,7 +457,7 @@ impl SimLedger {
         let limits = &self.limits;
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = tallies.entry(row.id).or_default();
-        tally.count(change);
+        tally.count(change, self.world.requests());
         let written = self.world.written(&row.new.part);
         // Two workers may say of the same bytes that a digest refused them.
         if tally.discarded > written && self.inner.lease().is_none() {
@@ -463,6 +465,9 @@ impl SimLedger {
         }
         if !self.is_alone {
             return;
+        }
+        if tally.asked_nobody {
+            violate("bytes that a digest refused are refused again, and no server was asked".to_owned());
         }
         if tally.in_a_row >= limits.max_download_attempts {
             let most = limits.max_download_attempts;
@@ -504,10 +509,14 @@ pub struct Tally {
     restarts: u32,
     /// Bytes, over all its life.
     discarded: u64,
+    /// The number of requests before a user asked for it again.
+    retried_at: Option<u64>,
+    /// It was refused by its digest, and no server was asked since then.
+    asked_nobody: bool,
 }
 
 impl Tally {
-    fn count(&mut self, change: &Change) {
+    fn count(&mut self, change: &Change, requests: u64) {
         match change {
             Change::AttemptEnded { end, .. } if end.wait.is_some() => {
                 self.in_a_row = if end.to > self.furthest { 0 } else { self.in_a_row + 1 };
@@ -519,7 +528,12 @@ impl Tally {
                 self.discarded += restart.discarded;
                 self.furthest = 0;
             }
-            Change::Retried => *self = Tally { discarded: self.discarded, ..Tally::default() },
+            Change::Retried => {
+                *self = Tally { discarded: self.discarded, retried_at: Some(requests), ..Tally::default() };
+            }
+            Change::Failed(failure) if failure.code == ErrorCode::DigestMismatch => {
+                self.asked_nobody = self.retried_at == Some(requests);
+            }
             _ => {}
         }
     }

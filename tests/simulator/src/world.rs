@@ -126,6 +126,7 @@ struct State {
     fault_points: u32,
     effects: u64,
     compared: u64,
+    requests: u64,
     /// Bytes written to each part.
     written: BTreeMap<String, u64>,
     violation: Option<String>,
@@ -163,6 +164,7 @@ impl World {
                 fault_points: 0,
                 effects: 0,
                 compared: 0,
+                requests: 0,
                 written: BTreeMap::new(),
                 violation: None,
                 log: DefaultHasher::new(),
@@ -298,6 +300,16 @@ impl World {
     pub fn set_clock(&self) {
         let hours = Duration::from_secs(3600 * self.below("hours", 700_000));
         self.clock.set_wall(std::time::UNIX_EPOCH + hours);
+    }
+
+    /// Notes that a server was asked.
+    pub fn requested(&self) {
+        self.state().requests += 1;
+    }
+
+    /// How often servers were asked.
+    pub fn requests(&self) -> u64 {
+        self.state().requests
     }
 
     /// Notes that bytes are written to a part.
