@@ -58,6 +58,7 @@ pub mod fuzzed;
 mod hooks;
 pub mod host;
 pub mod ledger;
+mod limits;
 #[doc(hidden)]
 #[cfg(feature = "cli")]
 pub mod peers;

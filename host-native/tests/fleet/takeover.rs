@@ -312,7 +312,9 @@ fn clocks_that_are_ten_minutes_off_end_no_lease_and_keep_none() {
 
 #[test]
 fn a_new_signature_of_a_url_goes_on_with_the_bytes_at_whichever_worker() {
-    let file = FileScript::honest(Version::new(0, SIZE).etag("\"0\"")).honest_answer().answer([Status::code(403)]);
+    // The old signature has expired when it is asked for the rest, and then for the whole.
+    let file = FileScript::honest(Version::new(0, SIZE).etag("\"0\"")).honest_answer();
+    let file = file.answer([Status::code(403)]).answer([Status::code(403)]);
     let script = Script::one("/0.mkv", file).bytes_per_second(1_000_000);
     let fleet = Fleet { origin: Server::start(script).unwrap(), ..Fleet::new(0, 0) };
     let (first, second) = (fleet.worker(), fleet.worker());
@@ -327,6 +329,8 @@ fn a_new_signature_of_a_url_goes_on_with_the_bytes_at_whichever_worker() {
     wait_until("it is nobody's", || owner(&fleet).is_empty());
     let (status, known) = add(&second, 2);
     assert_eq!((status, &known["id"]), (200, &json!(1)), "{known}");
-    // The old signature has expired.
-    assert_resumed(&fleet);
+    fleet.wait_for(0);
+    let ranges = fleet.ranges(0);
+    assert_eq!(ranges.len(), 4, "{ranges:?}");
+    assert!(ranges[3] == ranges[1] && ranges[3] != ranges[0], "{ranges:?}");
 }
