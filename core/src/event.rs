@@ -5,7 +5,7 @@ use crate::classify::Class;
 use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
 use crate::retry::AskedBy;
-use crate::shown::{is_invisible, redacted};
+use crate::shown::{is_invisible, redacted, shown};
 use crate::split::{cut, cut_last};
 use std::time::{Duration, SystemTime};
 
@@ -164,7 +164,10 @@ fn without_secrets(url: &str) -> Option<String> {
     let (scheme, host, path) = scheme_host_and_path(url)?;
     let mut known = KNOWN_SCHEMES.iter();
     known.find(|known| scheme.eq_ignore_ascii_case(known))?;
-    is_host(host).then(|| [scheme, "://", host, path].concat())
+    // That of a configuration or a link may have anything in it.
+    let is_odd = |letter: char| letter.is_control() || is_invisible(letter);
+    let path = if path.contains(is_odd) { shown(path) } else { path.into() };
+    is_host(host).then(|| [scheme, "://", host, &path].concat())
 }
 
 /// The parts of a URL that may be shown. The host includes the port.

@@ -46,6 +46,7 @@ pub mod error_code;
 pub mod event;
 pub mod host;
 pub mod ledger;
+mod limits;
 pub mod name;
 pub mod random;
 pub mod record;

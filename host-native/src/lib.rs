@@ -51,10 +51,14 @@ pub mod config;
 #[cfg(feature = "cli")]
 pub mod control;
 mod download;
+#[doc(hidden)]
+#[cfg(feature = "cli")]
+pub mod fuzzed;
 #[cfg(feature = "cli")]
 mod hooks;
 pub mod host;
 pub mod ledger;
+mod limits;
 #[doc(hidden)]
 #[cfg(feature = "cli")]
 pub mod peers;

@@ -305,6 +305,7 @@ fn a_url_is_shown_without_its_secrets() {
         ("http://me:secret\\@peer.example", "http://peer.example"),
         ("http://me:12\\secret@x\\y", "a string of 23 characters"),
         ("secret://peer.example", "a string of 21 characters"),
+        ("http://peer.example/a\u{1b}[2Jb\u{202e}c", "http://peer.example/a?[2Jb?c"),
         ("", "an empty string"),
     ] {
         assert_eq!(regrip_core::display_url(url), shown);

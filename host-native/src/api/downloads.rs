@@ -199,6 +199,11 @@ impl Wish {
     }
 }
 
+/// The URL of a body of `POST /api/downloads`, if it can be read.
+pub(super) fn read_wish(json: &[u8]) -> Option<String> {
+    Some(serde_json::from_slice::<Wish>(json).ok()?.read().ok()?.url)
+}
+
 pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
     let wish = asked.json::<Wish>().await?.read()?;
     let _turn = api.turns.acquire().await;

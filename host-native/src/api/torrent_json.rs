@@ -26,10 +26,15 @@ pub(super) struct Form {
 
 impl Form {
     pub(super) async fn read(asked: &mut Asked) -> Result<Form, Refusal> {
-        let query = asked.query().map(|(name, value)| (name.into_owned(), value.into_owned()));
-        let mut form = Form { fields: query.collect(), files: Vec::new() };
+        let query = asked.query().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         let body = asked.bytes(MOST_BODY_BYTES).await?;
         let kind = asked.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        Form::of(query, kind, body).await
+    }
+
+    /// Reads a body of this content type beside the parameters of the query.
+    pub(super) async fn of(query: Vec<(String, String)>, kind: &str, body: Bytes) -> Result<Form, Refusal> {
+        let mut form = Form { fields: query.into_iter().collect(), files: Vec::new() };
         let Ok(boundary) = multer::parse_boundary(kind) else {
             form.fields.extend(url::form_urlencoded::parse(&body).into_owned());
             return Ok(form);

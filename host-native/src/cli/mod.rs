@@ -19,6 +19,7 @@ mod text;
 mod typed;
 
 use args::Command;
+pub(crate) use get::metalink;
 use output::{CommandResult, Exit};
 use std::process::ExitCode;
 use typed::Unparsed;

@@ -57,7 +57,7 @@ impl Release {
     ///
     /// # Errors
     /// `Protocol` if something is missing, `NameRefused` if the file's name is not a plain safe one.
-    pub(super) fn read(value: Value) -> Result<Release, Error> {
+    pub(crate) fn read(value: Value) -> Result<Release, Error> {
         let known = Fields::deserialize(&value).map_err(|error| Error::Protocol(format!("not a release: {error}")))?;
         if known.id.len() > LONGEST_ID_BYTES {
             let what = format!("not a release: its id is longer than {LONGEST_ID_BYTES} bytes");

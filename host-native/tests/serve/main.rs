@@ -1,6 +1,7 @@
 //! `regrip serve` from end to end: the real binary, a peer as today's software is, and a Radarr.
 
 mod address;
+mod bounds;
 mod client;
 mod ends;
 mod folders;

@@ -3,9 +3,13 @@
 //! `tests/replay.rs` runs them on the files in `corpus/` and on mutations of these, on stable Rust. `fuzz_targets/` has the
 //! programs that cargo-fuzz runs.
 
+mod attempt;
+
+pub use attempt::attempt;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use regrip::config::{self, ConfigRefused, Problem, QuickLink};
+use regrip::fuzzed;
 use regrip::ledger::SqliteLedger;
 use regrip_core::http::{ContentRange, Head, body_end, content_range, is_strong_etag, suggested_name};
 use regrip_core::http::{parse_date, parse_retry_after};
@@ -21,21 +25,61 @@ use std::time::{Duration, SystemTime};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 14] = [
+    ("api_body", api_body),
+    ("attempt", attempt),
     ("bencode", bencode),
+    ("checksums", checksums),
     ("config", config),
     ("content_range", content_range_value),
+    ("form", form),
     ("header_grammar", header_grammar),
     ("ledger", ledger),
+    ("metalink", metalink),
     ("name", name),
     ("quick_link", quick_link),
+    ("release", release),
     ("time", time),
 ];
+
+/// A body that asks for a download is refused, or has a URL that is read as any other one.
+pub fn api_body(bytes: &[u8]) {
+    if let Some(asked) = fuzzed::asked_download(bytes) {
+        url(&asked);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        url(text);
+    }
+}
+
+/// A URL that is taken has http or https, a host and no userinfo; the name that it gives is one segment.
+fn url(typed: &str) {
+    let Some((url, name)) = fuzzed::url(typed) else {
+        return;
+    };
+    assert!(matches!(url.scheme(), "http" | "https") && url.has_host(), "{url}");
+    assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none(), "{url}");
+    if let Some(name) = name {
+        assert_eq!(Path::new("/folder").join(&name).parent(), Some(Path::new("/folder")));
+        assert!(name.len() <= 255 && !name.contains('\0'), "{name:?}");
+    }
+}
 
 /// A stub that can be read can be written and read again.
 pub fn bencode(bytes: &[u8]) {
     if let Ok(stub) = Stub::read(bytes) {
         assert_eq!(Stub::read(&stub.write()), Ok(stub));
+    }
+}
+
+/// A list of checksums has at most one of an algorithm for a file. The first line of the input is the file's name.
+pub fn checksums(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (name, list) = text.split_once('\n').unwrap_or_default();
+    if let Some(found) = fuzzed::checksums(list, name) {
+        assert!((1..=4).contains(&found), "{found}");
     }
 }
 
@@ -79,6 +123,19 @@ pub fn content_range_value(bytes: &[u8]) {
         ContentRange::Unsatisfied { total } => format!("bytes */{total}"),
     };
     assert_eq!(content_range(&written), Some(range));
+}
+
+/// A form has no more in it than its body. The first line of the input is the content type.
+pub fn form(bytes: &[u8]) {
+    let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    let (kind, body) = bytes.split_at(end);
+    let body = body.get(1..).unwrap_or_default();
+    let Some((fields, files)) = std::str::from_utf8(kind).ok().and_then(|kind| fuzzed::form(kind, body)) else {
+        return;
+    };
+    // What is not UTF-8 is read with a replacement character of three bytes in place of each byte.
+    let texts: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(texts + files.iter().sum::<usize>() <= 3 * body.len());
 }
 
 /// The facts of a response head agree with each other. A line of the input is a field, a name and a value around a colon.
@@ -144,6 +201,22 @@ pub fn ledger(bytes: &[u8]) {
     }
 }
 
+/// A Metalink document has a bounded number of files, each with a bounded number of URLs.
+pub fn metalink(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let files = fuzzed::metalink(text).unwrap_or_default();
+    assert!(files.len() <= 10_000);
+    for (name, _, urls) in files {
+        assert!(urls.len() <= 100 && name.len() <= text.len());
+        for source in urls {
+            assert!(source.len() <= text.len());
+            url(&source);
+        }
+    }
+}
+
 /// A name that is safe on every system is one here, is one segment of a path, and stays as it is.
 pub fn name(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -164,6 +237,17 @@ pub fn quick_link(bytes: &[u8]) {
     let written = read.write().expect("reading is as strict");
     let again = link(&written).expect("it can be read");
     assert_eq!(again.write().expect("it was written before"), written);
+}
+
+/// A release that is taken has a safe name, and texts within their limits.
+pub fn release(bytes: &[u8]) {
+    if let Ok(release) = fuzzed::release(bytes) {
+        name(release.filename.as_str().as_bytes());
+        assert!(SafeName::new(release.filename.as_str()).is_ok());
+        assert!(release.id.len() <= 1024 && release.title.chars().count() <= 513, "{release:?}");
+        assert!(!release.title.contains(char::is_control), "{release:?}");
+        assert!(release.sha256.is_none_or(|checksum| checksum.hex.len() == 64));
+    }
 }
 
 /// A date that is read is the same when it is written and read again; a Retry-After is bounded by what it says.

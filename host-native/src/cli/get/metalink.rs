@@ -26,15 +26,15 @@ const STRENGTH: [Algorithm; 4] = [Algorithm::Sha512, Algorithm::Sha256, Algorith
 
 /// A file of a document.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct MetaFile {
+pub(crate) struct MetaFile {
     /// Its name or relative path, as written.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its size in bytes.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// Its strongest digest.
     pub(super) checksum: Option<Checksum>,
     /// Its http and https sources, the preferred one first.
-    pub(super) urls: Vec<String>,
+    pub(crate) urls: Vec<String>,
 }
 
 /// Returns `true` if an argument is the URL or path of a Metalink document.
@@ -56,7 +56,7 @@ pub(super) fn read(path: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// Why the document as a whole cannot be used.
-pub(super) fn parse(text: &str) -> Result<Vec<Result<MetaFile, String>>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Result<MetaFile, String>>, String> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     let (mut path, mut value, mut files) = (Vec::<String>::new(), String::new(), Vec::new());

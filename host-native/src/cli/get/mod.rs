@@ -1,7 +1,7 @@
 //! `regrip get`.
 
 mod ask;
-mod metalink;
+pub(crate) mod metalink;
 mod network;
 mod run;
 mod stream;

@@ -1,0 +1,85 @@
+//! G7: what the server has of downloads that ended, and of those that wait. `REGRIP_DOWNLOADS=20000` has more of them.
+
+use crate::house::{House, Served, wait_until};
+use regrip_faultd::faults::{Cut, NoReply};
+use regrip_faultd::{FileScript, Script, Server, Version};
+use serde_json::json;
+
+fn downloads() -> u64 {
+    std::env::var("REGRIP_DOWNLOADS").map_or(300, |text| text.parse().expect("a number"))
+}
+
+/// Descriptors, threads, and KiB of resident memory.
+fn used(served: &Served) -> (usize, u64, u64) {
+    let process = format!("/proc/{}", served.pid());
+    let descriptors = std::fs::read_dir(format!("{process}/fd")).expect("it runs").count();
+    let status = std::fs::read_to_string(format!("{process}/status")).expect("it runs");
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    (descriptors, number("Threads:"), number("VmRSS:"))
+}
+
+fn add(served: &Served, origin: &Server, numbers: std::ops::Range<u64>) {
+    let urls = numbers.map(|number| json!({ "url": origin.url(&format!("/{number}")) }));
+    let (status, body) = served.post("/api/batch", "", &json!({ "downloads": urls.collect::<Vec<_>>() }).to_string());
+    assert_eq!(status, 200, "{body}");
+}
+
+fn count(served: &Served, status: &str) -> u64 {
+    served.get("/api/downloads?limit=1")["counts"][status].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn after_many_downloads_the_server_has_the_files_and_threads_that_it_had_after_a_few() {
+    const FEW: u64 = 100;
+    /// Allocators keep some of what was freed.
+    const MOST_GROWTH_KIB: u64 = 16 << 10;
+    let all = FEW + downloads();
+    let script = (0..all).fold(Script::new(), |script, number| {
+        let file = FileScript::honest(Version::new(number, 3_000).etag("\"v1\""));
+        script.file(&format!("/{number}"), if number % 5 == 0 { file.answer([Cut::after(1_000)]) } else { file })
+    });
+    let origin = Server::start(script).expect("a free port");
+    let house = House::with(&[]);
+    let served = house.start();
+    add(&served, &origin, 0..FEW);
+    wait_until("a few are complete", || count(&served, "completed") == FEW);
+    let (descriptors, threads, memory) = used(&served);
+    for first in (FEW..all).step_by(1000) {
+        let last = all.min(first + 1000);
+        add(&served, &origin, first..last);
+        wait_until("they are complete", || count(&served, "completed") == last);
+    }
+    // Idle connections to the origin are closed after a while.
+    wait_until("it is as before", || used(&served).0 <= descriptors && used(&served).1 <= threads);
+    let now = used(&served).2;
+    println!("after {FEW} downloads {memory} KiB, after {all} {now} KiB");
+    assert!(now <= memory + MOST_GROWTH_KIB, "{memory} KiB after {FEW} downloads, {now} after {all}");
+    served.stop();
+}
+
+// K08
+#[test]
+fn downloads_that_wait_have_no_descriptor_and_a_bounded_amount_of_memory() {
+    const MOST_KIB_EACH: u64 = 16;
+    let script = (0..=downloads()).fold(Script::new(), |script, number| {
+        let file = FileScript::honest(Version::new(number, 3_000)).then([NoReply::ever()]);
+        script.file(&format!("/{number}"), file)
+    });
+    let origin = Server::start(script).expect("a free port");
+    let house = House::with(&[]);
+    let served = house.start();
+    add(&served, &origin, 0..1);
+    wait_until("it is asked for", || !origin.log().is_empty());
+    let (descriptors, threads, memory) = used(&served);
+    add(&served, &origin, 1..downloads() + 1);
+    wait_until("others are asked for", || origin.log().len() > 1);
+    let (more_descriptors, more_threads, more_memory) = used(&served);
+    println!("{} downloads that wait: {memory} KiB before, {more_memory} KiB now", downloads());
+    // Two for each of the few that have a permit.
+    assert!(more_descriptors <= descriptors + 8 && more_threads <= threads + 8, "{more_descriptors} {more_threads}");
+    assert!(more_memory <= memory + (8 << 10) + downloads() * MOST_KIB_EACH, "{memory} KiB before, {more_memory} now");
+    served.kill();
+}
