@@ -87,6 +87,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) pending: Option<Pending>,
     /// The row was inserted by this process for this drive: no other process is likely to drive it.
     pub(crate) is_own: bool,
+    /// The durable offset of a checkpoint whose recording failed: the ledger may have it or not.
+    pub(crate) unconfirmed: u64,
     /// The body bytes that this attempt received, including compared ones.
     pub(crate) received: u64,
     /// A URL on trial: it has yet to prove that it serves the same file.
@@ -126,6 +128,7 @@ impl<'a, H: Host> Job<'a, H> {
             attempt: row.attempts,
             pending: None,
             is_own: false,
+            unconfirmed: 0,
             received: 0,
             candidate: None,
             trial_bounds: None,
@@ -267,13 +270,15 @@ impl<'a, H: Host> Job<'a, H> {
         }
     }
 
-    /// Discards the part's bytes: the file stays, its length goes to 0.
+    /// Discards the part's bytes: the file stays, its length goes to 0. If it cannot be cut, that its bytes do not count is recorded all
+    /// the same, and the next attempt cuts it first.
     pub(crate) async fn restart(&mut self, part: &mut PartOf<H>, reason: RestartReason) -> Result<(), Failed> {
         let discarded = calls::length(part).await?;
-        calls::truncate(part, 0).await?;
+        let cut = calls::truncate(part, 0).await;
         let restart = Restart { attempt: self.attempt, reason, discarded };
         self.record(Change::Restart(restart)).await?;
         self.emit_restart(restart);
+        cut?;
         Ok(self.row.bounds.check_restarts(&self.config)?)
     }
 
@@ -371,9 +376,10 @@ impl<'a, H: Host> Job<'a, H> {
             Ok(durable) => return Ok(durable),
             Err(error) => error,
         };
-        match &*error {
-            Error::DiskFull { .. } => calls::truncate(part, self.row.durable).await?,
-            _ => self.restart(part, RestartReason::PartChanged).await?,
+        let kept = self.row.durable.max(self.unconfirmed);
+        let is_full = matches!(&*error, Error::DiskFull { .. });
+        if !is_full || calls::truncate(part, kept).await.is_err() {
+            self.restart(part, RestartReason::PartChanged).await?;
         }
         Err(error)
     }
@@ -386,7 +392,10 @@ impl<'a, H: Host> Job<'a, H> {
         durable: u64,
         digests: Vec<(Algorithm, DigestState)>,
     ) -> Result<(), Failed> {
-        self.record(Change::Checkpoint { downloaded, durable, epoch: part.epoch(), digests }).await
+        self.unconfirmed = durable;
+        self.record(Change::Checkpoint { downloaded, durable, epoch: part.epoch(), digests }).await?;
+        self.unconfirmed = 0; // the row has it
+        Ok(())
     }
 
     /// Makes the written data durable and records the offset, after an attempt that did not complete the file. Returns the length of

@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime};
 /// Stores downloads. Each call is one transaction and is durable when it returns.
 pub trait Ledger {
     /// Adds a row with status `queued`.
+    ///
+    /// # Errors
+    /// `DestinationBusy` if a ledger that processes share has an unfinished row of the destination, which another one has just added.
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error>;
 
     /// [Adds](Self::insert) those for whose destination there is no row, in this order, and returns their ids: in one transaction, if
@@ -106,7 +109,7 @@ pub trait Ledger {
         Ok(())
     }
 
-    /// Waits until another process may have changed rows; never returns if that is impossible.
+    /// Waits until another process may have changed rows that this one drives; never returns if that is impossible.
     async fn changes(&self) {
         pending().await
     }

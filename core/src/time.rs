@@ -22,6 +22,11 @@ impl Instant {
 pub trait Clock {
     /// The monotonic clock.
     fn now(&self) -> Instant;
+    /// Like [`now`](Clock::now), but it also counts the time for which the machine was suspended, if the host has such a clock. Claims
+    /// that others see end are measured by it.
+    fn now_with_suspension(&self) -> Instant {
+        self.now()
+    }
     /// The wall clock, which may jump.
     fn wall(&self) -> SystemTime;
     /// Completes `duration` from now, or later.

@@ -88,6 +88,11 @@ impl Clock for SmolClock {
     fn now(&self) -> Instant {
         Instant(self.start.elapsed())
     }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn now_with_suspension(&self) -> Instant {
+        let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Instant(since_boot.try_into().unwrap_or_default())
+    }
     fn wall(&self) -> SystemTime {
         SystemTime::now()
     }

@@ -11,8 +11,10 @@ use crate::mutex::lock;
 use crate::record::DownloadId;
 use crate::time::{Clock, Instant};
 use futures::future::{Either, select};
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
+use std::sync::Mutex;
+use std::task::Poll;
 use std::time::Duration;
 
 /// The owner that a drive is: each is one of its own, so that one that loses its claim is not taken for the next one.
@@ -31,17 +33,24 @@ pub(super) async fn while_claimed<H: Host, T>(
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
     let lease = shared.host.ledger().lease().filter(|_| !H::ALONE);
-    let asked_at = shared.host.clock().now();
+    let clock = shared.host.clock();
+    let extended_at = Mutex::new(clock.now_with_suspension());
     if let Some(lease) = lease
         && !unless_alone::<H, _>(extend(shared, id, owner, lease)).await?
     {
         return Err(taken(part));
     }
-    // Poll the claim first: after the machine was suspended, it is checked before another byte is written.
-    match select(unless_alone::<H, _>(lost(shared, id, owner, lease, asked_at)), pin!(work)).await {
-        Either::Left(((), _)) => Err(taken(part)),
-        Either::Right((done, _)) => done,
-    }
+    let mut lost = pin!(unless_alone::<H, _>(lost(shared, id, owner, lease, &extended_at)));
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        // The claim first, before another byte is written: after the machine was suspended no timer has fired yet.
+        let is_over = lease.is_some_and(|lease| clock.now_with_suspension().since(*lock(&extended_at)) >= lasts(lease));
+        if is_over || lost.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(taken(part)));
+        }
+        work.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Gives the claim back: the drive has ended, and others need not wait for the end of its lease. A download that could not be driven
@@ -75,28 +84,34 @@ async fn lost<H: Host>(
     id: DownloadId,
     owner: &str,
     lease: Option<Duration>,
-    mut extended_at: Instant,
+    extended_at: &Mutex<Instant>,
 ) {
     let Some(lease) = lease else {
         return pending().await;
     };
     let clock = shared.host.clock();
     let step = lease / 3;
-    let mut next = extended_at.after(step);
+    let mut next = lock(extended_at).after(step);
     loop {
-        clock.sleep(next.since(clock.now())).await;
-        let asked_at = clock.now();
+        clock.sleep(next.since(clock.now_with_suspension())).await;
+        let asked_at = clock.now_with_suspension();
         next = asked_at.after(step);
         let extension = pin!(extend(shared, id, owner, lease));
-        let give_up = lease.saturating_sub(asked_at.since(extended_at) + step / 2);
+        let before = *lock(extended_at);
+        let give_up = lasts(lease).saturating_sub(asked_at.since(before));
         match select(extension, pin!(clock.sleep(give_up))).await {
-            Either::Left((Ok(true), _)) => extended_at = asked_at,
+            Either::Left((Ok(true), _)) => *lock(extended_at) = asked_at,
             Either::Left((Ok(false), _)) | Either::Right(_) => return,
             // The next call may succeed while the claim is still valid.
-            Either::Left((Err(_), _)) if clock.now().since(extended_at) < step * 2 => {}
+            Either::Left((Err(_), _)) if clock.now_with_suspension().since(before) < step * 2 => {}
             Either::Left((Err(_), _)) => return,
         }
     }
+}
+
+/// How long a claim counts after it was asked for: a sixth of the lease less, for what takes a while to stop.
+fn lasts(lease: Duration) -> Duration {
+    lease.saturating_sub(lease / 6)
 }
 
 async fn extend<H: Host>(shared: &Shared<H>, id: DownloadId, owner: &str, lease: Duration) -> Result<bool, Error> {

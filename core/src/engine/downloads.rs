@@ -203,26 +203,31 @@ impl<H: Host> Engine<H> {
         let door = self.door(&new.destination);
         let _inside = door.acquire().await;
         let ledger = self.0.host.ledger();
-        let rows = ledger.rows_for(&new.destination).await?;
-        let admission = match admission(&rows, &new, new_url) {
-            // What other processes drive is not known here.
-            Admission::Move(id) if self.is_shared() || self.is_driven(id) || self.is_accepted(id) => {
-                Admission::Busy(id)
-            }
-            admission => admission,
-        };
-        let (id, retries, moves) = match admission {
-            Admission::New => {
-                let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
-                self.emit(id, &new, What::Queued);
-                if !H::ALONE && !self.is_shared() {
-                    lock(&self.0.inserted).insert(id, Box::new(Row::new(id, new)));
-                }
-                return Ok(Accepted { id, known: false, is_first: rows.is_empty() });
-            }
-            Admission::Known(id) => (id, false, false),
-            Admission::Retry(id) => (id, true, false),
-            Admission::Move(id) | Admission::Busy(id) => (id, false, true),
+        let (rows, admission, (id, retries, moves)) = loop {
+            let rows = ledger.rows_for(&new.destination).await?;
+            let admission = match admission(&rows, &new, new_url) {
+                Admission::Move(id) if self.is_shared() => return self.add_source(id, &rows, &new).await,
+                Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => Admission::Busy(id),
+                admission => admission,
+            };
+            let found = match admission {
+                Admission::New => match ledger.insert(&new, self.0.host.clock().wall()).await {
+                    // Another process was first: its row counts.
+                    Err(Error::DestinationBusy { .. }) if self.is_shared() => continue,
+                    id => {
+                        let id = id?;
+                        self.emit(id, &new, What::Queued);
+                        if !H::ALONE && !self.is_shared() {
+                            lock(&self.0.inserted).insert(id, Box::new(Row::new(id, new)));
+                        }
+                        return Ok(Accepted { id, known: false, is_first: rows.is_empty() });
+                    }
+                },
+                Admission::Known(id) => (id, false, false),
+                Admission::Retry(id) => (id, true, false),
+                Admission::Move(id) | Admission::Busy(id) => (id, false, true),
+            };
+            break (rows, admission, found);
         };
         let row = rows.iter().find(|row| row.id == id).ok_or(Error::NoSuchDownload(id))?;
         if let Admission::Busy(id) = admission {
@@ -238,16 +243,20 @@ impl<H: Host> Engine<H> {
             _ => None,
         };
         if let Some(again) = again {
-            match self.take_up(id, disowned_for(row, &new), again).await {
+            // Together: another process may drive it from then on.
+            let terms = retries.then(|| Change::Terms(Terms::again(&new, &row.new, row.new.source.url())));
+            match self.take_up(id, disowned_for(row, &new), again, terms.clone()).await {
                 // Another process takes it up at this moment.
-                Err(Error::WrongState { .. }) if retries || !row.status.is_finished() => {}
+                Err(Error::WrongState { .. }) if retries || !row.status.is_finished() => {
+                    if let Some(terms) = terms.filter(|_| !self.is_shared()) {
+                        self.record(id, &terms).await?;
+                    }
+                }
                 recorded => recorded?,
             }
         }
         if retries {
             lock(&self.0.asked).remove(&id);
-            let terms = Terms::again(&new, &row.new, row.new.source.url());
-            self.record(id, &Change::Terms(terms)).await?;
         } else if !self.is_shared() {
             let url = new.source.url().to_owned();
             let terms = Terms::again(&new, &row.new, if moves { &url } else { row.new.source.url() });
@@ -258,6 +267,30 @@ impl<H: Host> Engine<H> {
             self.emit(id, &new, What::Queued);
         }
         self.0.take_inserted(id);
+        Ok(Accepted { id, known: true, is_first: false })
+    }
+
+    /// Accepts a new URL of a download that any process may drive: it is one more source, which takes over under the same proof once the
+    /// one before it fails.
+    async fn add_source(&self, id: DownloadId, rows: &[Row], new: &NewDownload) -> Result<Accepted, Failed> {
+        let row = rows.iter().find(|row| row.id == id).ok_or(Error::NoSuchDownload(id))?;
+        let terms = Change::Terms(Terms::again(new, &row.new, row.new.source.url()));
+        let recorded = match row.status {
+            Status::Failed | Status::Cancelled => {
+                self.take_up(id, disowned_for(row, new), Change::Retried, Some(terms)).await
+            }
+            Status::Paused => self.take_up(id, None, Change::Unpaused, Some(terms)).await,
+            _ => self.record(id, &terms).await,
+        };
+        match recorded {
+            // Somebody drives it, or has just taken it up.
+            Err(Error::PartLocked { .. } | Error::WrongState { .. }) => {
+                let (path, url) = (new.destination.clone(), display_url(row.new.source.url()));
+                return Err(Error::DestinationBusy { path, id, url }.into());
+            }
+            recorded => recorded?,
+        }
+        self.emit(id, new, What::Queued);
         Ok(Accepted { id, known: true, is_first: false })
     }
 
@@ -404,16 +437,23 @@ impl<H: Host> Engine<H> {
             return Err(row.wrong_state());
         }
         lock(&self.0.asked).remove(&id);
-        self.take_up(id, is_refused_by_a_digest(&row).then(|| disowned(&row)), Change::Retried).await?;
+        let disowned = is_refused_by_a_digest(&row).then(|| disowned(&row));
+        self.take_up(id, disowned, Change::Retried, None).await?;
         self.emit(id, &row.new, What::Queued);
         Ok(())
     }
 
     /// Records that a download is taken up again, and before that, that its bytes no longer count: a process that dies in between must
     /// not leave bytes that a digest has refused to one that does not know it. What was discarded does not count against fresh bounds.
-    async fn take_up(&self, id: DownloadId, disowned: Option<Change>, again: Change) -> Result<(), Error> {
+    async fn take_up(
+        &self,
+        id: DownloadId,
+        disowned: Option<Change>,
+        again: Change,
+        terms: Option<Change>,
+    ) -> Result<(), Error> {
         self.0.take_inserted(id);
-        let changes: Vec<Change> = disowned.into_iter().chain([again]).collect();
+        let changes: Vec<Change> = disowned.into_iter().chain([again]).chain(terms).collect();
         let at = self.0.host.clock().wall();
         self.0.host.ledger().record_all(id, None, &changes, at).await.map(drop)
     }

@@ -65,7 +65,10 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     match job.row.status {
         Status::Completed | Status::ImportQueued | Status::Imported => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
-        Status::Paused => return close(&mut job, Err(Error::Paused.into()), None).await,
+        Status::Paused => {
+            let error = unless_cancelled(&mut signal, Error::Paused.into());
+            return close(&mut job, Err(error), None).await;
+        }
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
@@ -84,6 +87,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     };
     let owner = claim::owner(shared);
     let ended = while_claimed(shared, (id, &owner), &part, claimed).await;
+    let ended = ended.map_err(|error| unless_cancelled(&mut signal, error));
     // The request counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
@@ -99,12 +103,27 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     closed
 }
 
+/// A cancel that was accepted while the drive ended for another reason counts.
+fn unless_cancelled(signal: &mut StopSignal, error: Failed) -> Failed {
+    match signal.close() {
+        Some(Stop::Cancel) => Error::Cancelled.into(),
+        Some(Stop::Pause | Stop::End) | None => error,
+    }
+}
+
 /// Finishes a commit that a crash interrupted, and does nothing else.
 pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<bool, Failed> {
     let destination = calls::row(&shared.host, id).await?.new.destination;
-    let (_writer, _ear) = enter(shared, id, &destination)?;
+    let (_writer, mut signal) = enter(shared, id, &destination)?;
     let row = calls::row(&shared.host, id).await?;
     if row.status != Status::Committing {
+        // A stop that was sent meanwhile is recorded by nobody else.
+        let change = match signal.close() {
+            Some(Stop::Cancel) => Change::Cancelled,
+            Some(Stop::Pause) => Change::Paused,
+            Some(Stop::End) | None => return Ok(false),
+        };
+        shared.host.ledger().record(id, &change, shared.host.clock().wall()).await.map_err(overruled)?;
         return Ok(false);
     }
     let mut job = shared.job(row);
@@ -310,6 +329,7 @@ async fn begin<H: Host>(
         job.pending = Some(Pending { begin, changes: Vec::new(), since: job.host.clock().now() });
     }
     job.received = 0;
+    job.unconfirmed = 0; // the row has been read since
     // Bytes from before are not progress of this attempt, even if a killed process left them.
     job.row.bounds.furthest = job.row.bounds.furthest.max(from);
     job.emit(What::Started { attempt: job.attempt, from });

@@ -16,6 +16,8 @@ pub struct VirtualClock(Arc<Mutex<Time>>);
 #[derive(Debug)]
 struct Time {
     now: Duration,
+    /// For how long the machine was suspended.
+    suspended: Duration,
     /// The wall clock at the monotonic clock's zero.
     wall: SystemTime,
     next_timer: u64,
@@ -26,7 +28,8 @@ impl Default for VirtualClock {
     fn default() -> Self {
         // 2026-01-01, a date that is valid in certificates and HTTP-dates.
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        let time = Time { now: Duration::ZERO, wall, next_timer: 0, timers: BTreeMap::new() };
+        let time =
+            Time { now: Duration::ZERO, suspended: Duration::ZERO, wall, next_timer: 0, timers: BTreeMap::new() };
         VirtualClock(Arc::new(Mutex::new(time)))
     }
 }
@@ -52,12 +55,17 @@ impl VirtualClock {
     /// Changes the wall clock, as a user or NTP would. Timers are not affected.
     pub fn set_wall(&self, wall: SystemTime) {
         let mut time = self.time();
-        time.wall = wall.checked_sub(time.now).unwrap_or(SystemTime::UNIX_EPOCH);
+        time.wall = wall.checked_sub(time.now + time.suspended).unwrap_or(SystemTime::UNIX_EPOCH);
     }
 
     /// Advances the clock, as disk work would; timers in between fire late.
     pub fn advance(&self, by: Duration) {
         self.time().now += by;
+    }
+
+    /// Suspends the machine: the monotonic clock and the timers stand still meanwhile.
+    pub fn suspend(&self, by: Duration) {
+        self.time().suspended += by;
     }
 
     /// The time since the start of the clock.
@@ -90,9 +98,13 @@ impl Clock for VirtualClock {
     fn now(&self) -> Instant {
         Instant(self.time().now)
     }
+    fn now_with_suspension(&self) -> Instant {
+        let time = self.time();
+        Instant(time.now + time.suspended)
+    }
     fn wall(&self) -> SystemTime {
         let time = self.time();
-        time.wall.checked_add(time.now).unwrap_or(time.wall)
+        time.wall.checked_add(time.now + time.suspended).unwrap_or(time.wall)
     }
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
         let at = self.time().now.saturating_add(duration);

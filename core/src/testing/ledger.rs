@@ -8,7 +8,7 @@ use crate::record::{AttemptEnd, Change, DownloadId, Mark, NewAttempt, NewDownloa
 use crate::time::Clock;
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime};
 
@@ -116,7 +116,7 @@ impl MemoryLedger {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tables)
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Tables) -> Result<T, Error>) -> Result<T, Error> {

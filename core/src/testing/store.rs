@@ -3,10 +3,11 @@
 use crate::checksum::Algorithm;
 use crate::error::Error;
 use crate::hasher::Hasher;
+use crate::mutex::lock;
 use crate::store::{Committed, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use crate::store::{Committing, DigestState, PartToken, StoreRules};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A disk in memory. Clones share their content.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +70,23 @@ impl MemoryStore {
         if let Some(file) = disk.files.get_mut(&inode) {
             file.bytes.extend_from_slice(bytes);
         }
+    }
+
+    /// Cuts a file, as another program would.
+    pub fn cut(&self, path: &str, length: usize) {
+        let mut disk = self.disk();
+        let inode = disk.names.get(path).copied().unwrap_or_default();
+        if let Some(file) = disk.files.get_mut(&inode) {
+            file.bytes.truncate(length);
+            file.synced.truncate(length);
+        }
+    }
+
+    /// Removes a name, as another program would.
+    pub fn delete(&self, path: &str) {
+        let mut disk = self.disk();
+        disk.rename(vec![(path.to_owned(), None)]);
+        disk.sync_names();
     }
 
     /// Sets the rules of its parts from now on.
@@ -154,7 +172,7 @@ impl MemoryStore {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -298,6 +316,15 @@ impl Drop for MemoryPart {
 }
 
 impl MemoryPart {
+    /// Zeros in place of the bytes that are not synced: a system may drop pages that it could not write, and the next sync does not
+    /// report that.
+    pub fn lose_unsynced(&mut self) {
+        let mut disk = self.store.disk();
+        if let Some(file) = disk.files.get_mut(&self.inode) {
+            file.bytes.iter_mut().skip(file.synced.len()).for_each(|byte| *byte = 0);
+        }
+    }
+
     fn with<T>(&self, look: impl FnOnce(&mut File) -> T) -> Result<T, Error> {
         let mut disk = self.store.disk();
         disk.files.get_mut(&self.inode).map(look).ok_or_else(|| gone(&self.path))

@@ -200,3 +200,18 @@ fn a_process_without_storage_leaves_the_download_to_another_one() {
     other.drive(1).expect("it has a disk");
     other.assert_whole(&film());
 }
+
+#[test]
+fn an_owner_whose_machine_was_suspended_for_longer_than_its_lease_writes_nothing_more() {
+    let [one, other] = two(1);
+    let suspended = async {
+        wait(&one.clock, Duration::from_millis(5_500)).await;
+        one.clock.suspend(LEASE * 2); // the next chunk comes before the claim is to be extended
+        let length = one.part().map(|part| part.len());
+        (length, other.host.ledger.claim(1, "other", one.clock.wall() + LEASE).await)
+    };
+    let (ended, (length, claimed)) = one.run(async { futures::join!(one.engine.drive(1), suspended) });
+    assert!(matches!(ended, Err(Error::PartLocked { .. })), "{ended:?}");
+    assert!(claimed.expect("the ledger answers"));
+    assert_eq!((one.part().map(|part| part.len()), length), (length, Some(5 * CHUNK)));
+}

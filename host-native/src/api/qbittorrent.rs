@@ -14,7 +14,6 @@ use super::{Api, Handled};
 use crate::control::{StubPlace, Torrent, TorrentError, below, fetch_stub, own_stub};
 use crate::ledger::{NativeLedger, is_as_left};
 use crate::server::{Answer, Asked, Entry, Guard, Refusal, Reply, Route, Router};
-use crate::store::look_at;
 use crate::sync::lock;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -458,9 +457,10 @@ impl<L: NativeLedger> TorrentApi<L> {
                 (Status::Completed | Status::ImportQueued | Status::Imported, true) => {
                     let entry = control.ledger().entry(id).await?;
                     let path = Path::new(&entry.row.new.destination);
-                    if let Ok(Some(stamp)) = look_at(path) {
+                    let store = &control.engine().host().store;
+                    if let Ok(Some(stamp)) = store.look_at(path).await {
                         match is_as_left(control.ledger(), &entry.row, entry.completed_stamp(), stamp).await? {
-                            true => std::fs::remove_file(path).map_err(TorrentError::Io)?,
+                            true => store.delete(path).await?,
                             false => tracing::warn!(id, "the file was changed since its download: it is not deleted"),
                         }
                     }

@@ -11,7 +11,7 @@ use crate::host::NativeHost;
 use crate::host::Workers;
 use crate::ledger::NativeLedger;
 use crate::peers::PeerClients;
-use crate::store::{destination, look_at, part_path};
+use crate::store::{destination, part_path};
 use crate::time::DurationCounts;
 use futures::stream::{self, StreamExt};
 use regrip_core::Checksum;
@@ -305,15 +305,19 @@ impl<L: NativeLedger> Control<L> {
             let (mut new, mut seen) = (Vec::new(), HashSet::new());
             for place in places.clone() {
                 match self.wanted(&asked[place]) {
-                    Ok(wanted) if !asked[place].paused && self.is_new(&wanted) => {
-                        if seen.insert(wanted.destination.clone()) {
-                            new.push((place, wanted));
-                        }
+                    Ok(wanted) if !asked[place].paused && seen.insert(wanted.destination.clone()) => {
+                        new.push((place, wanted));
                     }
                     Ok(_) => {}
                     Err(refused) => results[place] = Some(Err(refused)),
                 }
             }
+            let looking = new.into_iter().map(|(place, wanted)| async move {
+                let is_new = self.is_new(&wanted).await;
+                is_new.then_some((place, wanted))
+            });
+            let looked: Vec<_> = stream::iter(looking).buffered(AT_ONCE).collect().await;
+            let new: Vec<_> = looked.into_iter().flatten().collect();
             let rows = new.iter().map(|(_, wanted)| new_download(wanted, &wanted.destination)).collect();
             // If it fails, each is tried alone and says why it cannot be added.
             let ids = self.0.engine.accept_new(rows).await.unwrap_or_default();
@@ -334,10 +338,11 @@ impl<L: NativeLedger> Control<L> {
     }
 
     /// Returns `true` if nothing is at the destination and no other rule needs a look at it.
-    fn is_new(&self, wanted: &Wanted) -> bool {
-        let own = self.0.engine.host().store.own();
+    async fn is_new(&self, wanted: &Wanted) -> bool {
+        let store = &self.0.engine.host().store;
+        let own = store.own();
         let is_own = own.check(&wanted.destination).and_then(|()| own.check(&part_path(&wanted.destination))).is_err();
-        !is_own && matches!(look_at(&wanted.destination), Ok(None))
+        !is_own && matches!(store.look_at(&wanted.destination).await, Ok(None))
     }
 
     fn wanted(&self, asked: &AskedDownload) -> Result<Wanted, Refused> {

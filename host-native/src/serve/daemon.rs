@@ -407,10 +407,10 @@ impl<L: NativeLedger> Running<L> {
         let asked = self.until_end(service.as_deref(), share.as_ref());
         asked.or(self.control.engine().follow_changes()).await;
         tracing::info!("ending");
-        drop(stop);
         hooks.end();
         let all = async {
             self.control.end().await;
+            drop(stop); // until then `/ready` says what goes on
             queue::sign_off(&self.control).await;
             running_hooks.await;
             serving.await;

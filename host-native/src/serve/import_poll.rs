@@ -14,7 +14,6 @@ use super::service::Service;
 use crate::config::{Config, ImportServer, ImportServerKind};
 use crate::control::{CLIENT_PREFIX, ServerCard, StubPlace, Torrent, hash_of};
 use crate::ledger::{Import, ImportState, LedgerEntry, NativeLedger, is_as_left};
-use crate::store::look_at;
 use futures::future::join_all;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
@@ -204,13 +203,13 @@ async fn become_imported<L: NativeLedger>(
     }
     tracing::info!(id, server, "imported");
     let unlink = config.downloads.as_ref().is_some_and(|downloads| downloads.unlink_imported_files);
-    let path = Path::new(&entry.row.new.destination);
+    let (path, store) = (Path::new(&entry.row.new.destination), &service.control.engine().host().store);
     if unlink
-        && let Some(stamp) = look_at(path)?
+        && let Some(stamp) = store.look_at(path).await?
         && is_as_left(ledger, &entry.row, entry.completed_stamp(), stamp).await?
-        && let Err(error) = std::fs::remove_file(path)
+        && let Err(error) = store.delete(path).await
     {
-        tracing::warn!(id, %error, "cannot remove the imported file");
+        tracing::warn!(id, error = %chain(&error), "cannot remove the imported file");
     }
     Ok(())
 }

@@ -43,12 +43,37 @@ pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Repl
     let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.
         AtDestination::ByThePart => Left::Name(part.path.clone()),
-        AtDestination::ByAnother | AtDestination::No => match name(&part.path, destination, replace, &system) {
-            Err(error) if errno(&error) == Some(Errno::XDEV) => copy_over(&part, destination, replace).await?,
-            named => named.map_err(|error| naming_error(error, destination))?,
+        AtDestination::ByAnother | AtDestination::No => match name_open(&part, destination, replace) {
+            Some(named) => named?,
+            None => match name(&part.path, destination, replace, &system) {
+                Err(error) if errno(&error) == Some(Errno::XDEV) => copy_over(&part, destination, replace).await?,
+                named => named.map_err(|error| naming_error(error, destination))?,
+            },
         },
     };
     Ok(committed(tidy(&part, destination, left).await))
+}
+
+/// Gives the destination to the open file, by a second name, if other processes may take the part over: one that stood still since it
+/// looked at the part's name would give away what another process has put there since, which need not be complete. So whatever it does
+/// late, it gives away a whole file of this download. That it does so late, after the file of the other process, can be made
+/// unlikely only: the claim is looked at before each step, and a step takes no lease. `None` if the file system has no such second
+/// names; then the part's name is the one that is given away.
+fn name_open(part: &DiskPart, destination: &Path, replace: Replace) -> Option<Result<Left, Error>> {
+    if !part.may_be_taken_over {
+        return None;
+    }
+    let beside = hidden(destination, "name");
+    let _ = std::fs::remove_file(&beside); // of a process that died here
+    (part.system.link_open)(&part.held.file, &beside).ok()?;
+    let named = name(&beside, destination, replace, &part.system);
+    let _ = std::fs::remove_file(&beside); // gone already, unless it failed or the destination is a link of it
+    Some(match named {
+        // The part's name may be another process's by now.
+        Ok(_) if check_still_named(part).is_err() => Ok(Left::Nothing),
+        Ok(_) => Ok(Left::Name(part.path.clone())),
+        Err(error) => Err(naming_error(error, destination)),
+    })
 }
 
 fn committed(tidied: Result<(), Error>) -> Committed {
@@ -217,9 +242,13 @@ async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
 
 /// The same for every try at one destination, so that a copy cut short by a crash is found and replaced.
 pub(super) fn copy_path(destination: &Path) -> PathBuf {
+    hidden(destination, "copy")
+}
+
+fn hidden(destination: &Path, ending: &str) -> PathBuf {
     let name = destination.file_name().unwrap_or_default();
     let hash = hex(&Sha256::digest(name.as_bytes()));
-    folder_of(destination).join(format!(".regrip-{hash}.copy"))
+    folder_of(destination).join(format!(".regrip-{hash}.{ending}"))
 }
 
 fn remove_name(path: &Path) -> Result<(), Error> {

@@ -64,6 +64,14 @@ impl DiskStore {
         look_at(destination)
     }
 
+    /// Deletes a completed file.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub(crate) async fn delete(&self, destination: &Path) -> Result<(), Error> {
+        std::fs::remove_file(destination).map_err(|error| disk("remove", destination, error))
+    }
+
     /// Writes a file into a folder and removes it.
     ///
     /// # Errors
@@ -158,6 +166,7 @@ impl PartStore for DiskStore {
         self.own.check(destination)?;
         part.last_modified = part.last_modified.filter(|_| self.remote_time);
         part.mode = self.file_mode.load(Ordering::Relaxed);
+        part.may_be_taken_over = self.takes_over;
         commit::commit(part, destination, replace).await
     }
 

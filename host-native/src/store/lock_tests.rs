@@ -382,3 +382,31 @@ fn who_takes_a_part_over_gets_a_copy_that_the_old_writer_cannot_reach() {
     let third = block_on(DiskStore::on(System::default()).open(part, OpenPart::Claimed));
     assert!(matches!(third, Err(Error::PartLocked { .. })), "the copy is locked: {third:?}");
 }
+
+#[test]
+fn a_writer_that_stands_still_before_its_rename_gives_away_its_own_file_all_the_same() {
+    let place = LockedFolder::new();
+    // Between its last look at the part's name and the rename another process takes the part over.
+    let late = System {
+        rename: |from, to| {
+            let part = to.with_extension("mkv.part");
+            if part.exists() {
+                super::lock::replace_by_copy(&part).unwrap();
+                fs::write(&part, "half").unwrap();
+            }
+            fs::rename(from, to)
+        },
+        ..System::default()
+    };
+    let mut store = DiskStore::on(late);
+    store.takes_over = true;
+    let mut part = block_on(store.open(place.part.to_str().unwrap(), OpenPart::Create)).unwrap();
+    block_on(part.write(0, b"whole file", &mut [])).unwrap();
+    block_on(part.flush()).unwrap();
+    let destination = place.part.with_extension("");
+    let done = block_on(store.commit(part, destination.to_str().unwrap(), Replace::Existing)).unwrap();
+    assert!(matches!(done, Committed::Durable), "{done:?}");
+    assert_eq!(fs::read(&destination).unwrap(), b"whole file");
+    assert_eq!(fs::read(&place.part).unwrap(), b"half", "the part is another process's");
+    assert_eq!(place.names(), ["film.mkv", "film.mkv.part"]);
+}

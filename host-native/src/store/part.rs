@@ -65,6 +65,8 @@ pub struct DiskPart {
     pub(super) last_modified: Option<SystemTime>,
     /// The permissions of the complete file; 0 leaves them as they are.
     pub(super) mode: u32,
+    /// Another process may put its copy of the part in its place.
+    pub(super) may_be_taken_over: bool,
 }
 
 impl DiskPart {
@@ -93,6 +95,7 @@ impl DiskPart {
             poisoned: false,
             last_modified: None,
             mode: 0,
+            may_be_taken_over: false,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::house::wait_until;
 use crate::support::{Fleet, Worker};
 use serde_json::json;
 use std::collections::HashSet;
+use std::sync::Barrier;
 
 #[test]
 fn two_workers_share_the_work_and_deliver_each_file_once() {
@@ -77,4 +78,87 @@ fn a_worker_says_how_the_database_answers_and_whether_it_is_ready() {
     assert!(count.is_some_and(|count| count.parse::<u64>().unwrap() > 5), "{metrics}");
     assert!(metrics.contains(&format!("regrip_worker_info{{worker=\"{}\"}} 1", worker.id())), "{metrics}");
     assert_eq!(worker.get("/ready")["status"], "ready");
+}
+
+#[test]
+fn two_workers_that_add_one_destination_at_the_same_moment_make_one_row() {
+    let fleet = Fleet::new(0, 0);
+    let (workers, barrier) = ([fleet.worker(), fleet.worker()], Barrier::new(2));
+    std::thread::scope(|scope| {
+        for worker in &workers {
+            scope.spawn(|| {
+                for number in 0..100 {
+                    let download = json!({ "url": fleet.origin.url(&format!("/{number}.mkv")), "paused": true });
+                    barrier.wait();
+                    let (status, body) = worker.post("/api/downloads", &download);
+                    assert!(matches!(status, 200 | 201), "{status}: {body}");
+                }
+            });
+        }
+    });
+    assert_eq!(fleet.schema.execute("SELECT count(*) FROM downloads"), "100");
+    // One that failed is not taken up beside another one of its destination.
+    fleet.schema.execute(
+        "UPDATE downloads SET status = 'paused' WHERE id = (SELECT min(id) FROM downloads);
+        INSERT INTO downloads (record, status, dest_path, url, origin, created_at, updated_at, revision, nonce)
+        SELECT jsonb_set(record::jsonb, '{status}', '\"failed\"')::json, 'failed', dest_path, url, origin, now(), now(), 0, 0
+        FROM downloads WHERE id = (SELECT min(id) FROM downloads)",
+    );
+    let newest = fleet.schema.execute("SELECT max(id) FROM downloads");
+    let (status, refused) = workers[0].post(&format!("/api/downloads/{newest}/retry"), &json!({}));
+    assert_eq!((status, &refused["error"]["code"]), (409, &json!("DestinationBusy")), "{refused}");
+}
+
+/// How often a worker asked the database so far.
+fn asked(worker: &Worker) -> u64 {
+    let metrics = worker.get("/metrics");
+    let lines = metrics.as_str().unwrap().lines();
+    let count = lines.filter_map(|line| line.strip_prefix("regrip_ledger_request_seconds_count ")).next();
+    count.unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_others_add_and_change_does_not_have_a_worker_read_what_it_drives() {
+    let fleet = Fleet::new(3, 100_000);
+    let busy = fleet.worker();
+    (0..3).for_each(|number| busy.add(&fleet, number));
+    wait_until("it drives them", || {
+        fleet.schema.execute("SELECT count(*) FROM downloads WHERE owner IS NOT NULL") == "3"
+    });
+    let other = fleet.worker();
+    let (before, begun) = (asked(&busy), std::time::Instant::now());
+    for number in 10..110 {
+        let url = fleet.origin.url(&format!("/{number}.mkv"));
+        other.post("/api/downloads", &json!({ "url": url, "paused": true }));
+    }
+    let (asked, seconds) = (asked(&busy) - before, begun.elapsed().as_secs());
+    // Leases, checkpoints, reports and looks are a few a second.
+    assert!(asked < 50 + 10 * seconds, "{asked} requests in {seconds} s");
+}
+
+#[test]
+fn an_origin_gets_as_many_downloads_as_one_server_would_drive_unless_more_are_configured() {
+    let most_of = |limit: Option<u32>| {
+        let fleet = Fleet::new(8, 500_000);
+        let worker = || {
+            let mut house = fleet.house(&fleet.schema.url());
+            house.config["downloads"]["maxConcurrentPerPeer"] = json!(limit);
+            if limit.is_none() {
+                house.config["downloads"].as_object_mut().unwrap().remove("maxConcurrentPerPeer");
+            }
+            Worker::start(house)
+        };
+        let workers = [worker(), worker()];
+        // One by one: what is claimed first holds slots that the next claim must leave free.
+        (0..8).for_each(|number| workers[number as usize % 2].add(&fleet, number));
+        let claimed = "SELECT count(*) FROM downloads WHERE owner IS NOT NULL";
+        let mut most = 0;
+        wait_until("four are complete", || {
+            most = most.max(fleet.schema.execute(claimed).parse::<u32>().unwrap());
+            let complete = fleet.schema.execute("SELECT count(*) FROM downloads WHERE status = 'completed'");
+            complete.parse::<u32>().unwrap() >= 4
+        });
+        most
+    };
+    assert_eq!([None, Some(6)].map(most_of), [3, 6]);
 }

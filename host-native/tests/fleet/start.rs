@@ -2,8 +2,9 @@
 
 use crate::house::wait_until;
 use crate::postgres::{Schema, server};
-use crate::support::{Fleet, Worker};
+use crate::support::{Fleet, KEY, Worker};
 use serde_json::json;
+use std::process::Command;
 
 /// The exit code of a server with this ledger, and what it said.
 fn refused(fleet: &Fleet, url: &str) -> (Option<i32>, String) {
@@ -119,4 +120,34 @@ fn workers_that_start_at_once_make_the_tables_once() {
         }
     });
     assert_eq!(schema.execute("SELECT version FROM regrip_schema"), "3");
+}
+
+#[test]
+fn a_worker_needs_no_more_rights_than_the_example_grants() {
+    let fleet = Fleet::new(1, 0);
+    // Names of their own: roles and databases are those of the whole server.
+    let name = fleet.schema.execute("SELECT current_schema()");
+    let grants = include_str!("../../../examples/fleet/grants.sql");
+    let grants = grants.replace("regrip_", &format!("{name}_")).replace("DATABASE regrip", &format!("DATABASE {name}"));
+    let file = fleet.path("grants.sql");
+    std::fs::write(&file, grants.replace("connect regrip", &format!("connect {name}"))).unwrap();
+    let variables = ["ON_ERROR_STOP=1", "worker_password=w", "owner_password=o"].map(|set| format!("--set={set}"));
+    let ran = Command::new("psql").arg("--no-psqlrc").args(variables).arg("--file").arg(&file).arg(server()).output();
+    let ran = ran.expect("psql starts");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    std::fs::remove_file(file).unwrap();
+    let at = server().split('@').nth(1).and_then(|at| at.split('/').next()).unwrap().to_owned();
+    let url = |role: &str, password: &str| format!("postgres://{name}_{role}:{password}@{at}/{name}");
+    let (code, text) = refused(&fleet, &url("worker", "w"));
+    assert_eq!(code, Some(3), "it makes tables: {text}");
+    Worker::start(fleet.house(&url("owner", "o"))).served.stop();
+    let worker = Worker::start(fleet.house(&url("worker", "w")));
+    worker.add(&fleet, 0);
+    wait_until("it is complete", || worker.get("/api/downloads/1")["status"] == "completed");
+    fleet.assert_is(0);
+    assert_eq!(worker.get("/api/workers")["workers"][0]["state"], "working");
+    let (status, key) = worker.post("/api/keys", &json!({ "name": "a friend" }));
+    assert!(matches!(status, 200 | 201), "{key}");
+    let (status, removed) = worker.served.exchange_body("DELETE", "/api/downloads/1", &[("X-Api-Key", KEY)], "");
+    assert_eq!(status, 204, "{removed}");
 }

@@ -46,6 +46,7 @@ impl Fleet {
         house.config["downloads"] = json!({
             "completedPath": self.folder.path(),
             "completedPathIsShared": true,
+            "maxConcurrentPerPeer": 100,
             "retryBaseDelayMs": 0,
             "retryMaxDelayMs": 200,
         });
@@ -58,6 +59,18 @@ impl Fleet {
     /// A worker that runs.
     pub(crate) fn worker(&self) -> Worker {
         Worker::start(self.house(&self.schema.url()))
+    }
+
+    /// The same, whose wall clock is off by this much.
+    pub(crate) fn worker_at(&self, offset: &str) -> Worker {
+        let library = std::env::var("REGRIP_TEST_FAKETIME").expect("run these tests by tests/fleet/run");
+        let house = self.house(&self.schema.url());
+        house.write_config();
+        let mut command = house.command();
+        command.env("LD_PRELOAD", library).env("FAKETIME", offset);
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        let served = house.run(&mut command);
+        Worker::running(house, served)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -105,6 +118,10 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(house: House) -> Worker {
         let served = house.begin();
+        Worker::running(house, served)
+    }
+
+    fn running(house: House, served: Served) -> Worker {
         served.log.wait_for("taking downloads by the API");
         Worker { _house: house, served }
     }
@@ -149,6 +166,14 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
+    /// In front of the database of a URL, and the URL through it.
+    pub(crate) fn of(url: &str) -> (Proxy, String) {
+        let port = url.split(['@', '/']).nth(3).and_then(|at| at.split(':').nth(1)).unwrap();
+        let proxy = Proxy::to(port.parse().unwrap());
+        let through = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port));
+        (proxy, through)
+    }
+
     pub(crate) fn to(port: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let proxy = Proxy { port: listener.local_addr().unwrap().port(), is_cut: Arc::default(), open: Arc::default() };

@@ -3,6 +3,8 @@
 
 use crate::house::wait_until;
 use crate::support::{Fleet, Proxy, SIZE, Worker, eventually};
+use regrip_faultd::faults::Status;
+use regrip_faultd::{FileScript, Script, Server, Version};
 use serde_json::json;
 use std::time::Duration;
 
@@ -73,10 +75,7 @@ fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_more() {
 #[test]
 fn a_worker_that_is_cut_off_from_the_database_stops_before_its_lease_ends() {
     let fleet = Fleet::new(1, 500_000);
-    let url = fleet.schema.url();
-    let port = url.split(['@', '/']).nth(3).and_then(|at| at.split(':').nth(1)).unwrap().to_owned();
-    let proxy = Proxy::to(port.parse().unwrap());
-    let through = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port));
+    let (proxy, through) = Proxy::of(&fleet.schema.url());
     let (first, second) = two(&fleet, Worker::start(fleet.house(&through)));
     proxy.cut(true);
     wait_until("the other one has it", || owner(&fleet) == second.id());
@@ -234,4 +233,104 @@ fn a_download_that_failed_because_of_a_workers_machine_is_retried_by_the_next_on
     ));
     let _worker = fleet.worker();
     fleet.wait_for(0);
+}
+
+#[test]
+fn a_worker_that_ends_says_so_until_its_downloads_have_ended() {
+    let fleet = Fleet::new(1, 500_000);
+    let url = fleet.schema.url();
+    let (proxy, through) = Proxy::of(&url);
+    let worker = Worker::start(fleet.house(&through));
+    worker.add(&fleet, 0);
+    wait_until("bytes are there", || fleet.part_bytes("0.mkv") > 300_000);
+    // The database does not take the end of the download.
+    proxy.cut(true);
+    worker.served.signal("TERM");
+    eventually("it says that it ends", || match worker.served.ask("GET", "/ready") {
+        (503, text) if text.contains("draining") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+#[test]
+fn a_database_host_that_swallows_everything_is_passed() {
+    let fleet = Fleet::new(1, 0);
+    let url = fleet.schema.url();
+    let (proxy, through) = Proxy::of(&url);
+    let real = url.split(['@', '/']).nth(3).unwrap();
+    let worker = Worker::start(fleet.house(&through.replace("/regrip?", &format!(",{real}/regrip?"))));
+    proxy.cut(true);
+    let state = |wanted: u16| {
+        eventually(&format!("/ready answers {wanted}"), || match worker.served.ask("GET", "/ready") {
+            (status, _) if status == wanted => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    };
+    state(503);
+    state(200);
+    // The first who uses the connection for what is shown finds that it is dead.
+    let download = json!({ "url": fleet.origin.url("/0.mkv") });
+    wait_until("it is added", || matches!(worker.post("/api/downloads", &download).0, 200 | 201));
+    fleet.wait_for(0);
+}
+
+#[test]
+fn clocks_that_are_ten_minutes_off_end_no_lease_and_keep_none() {
+    let check = |(first, second): (&str, &str), killed: bool| {
+        let fleet = Fleet::new(1, 600_000);
+        let first = fleet.worker_at(first);
+        first.add(&fleet, 0);
+        wait_until("bytes are there", || fleet.part_bytes("0.mkv") > 300_000);
+        let own = first.id();
+        let second = fleet.worker_at(second);
+        if killed {
+            first.served.kill();
+            wait_until("the other one has it", || owner(&fleet) == second.id());
+            return assert_resumed(&fleet);
+        }
+        // For longer than a lease.
+        wait_until("it is complete", || {
+            let owner = owner(&fleet);
+            assert!(owner.is_empty() || owner == own, "{owner} has it");
+            fleet.schema.execute("SELECT status FROM downloads") == "completed"
+        });
+        fleet.wait_for(0);
+        assert_eq!(fleet.ranges(0).len(), 1);
+        // It is known by the other one, whose clock says that it was completed in the past or in the future.
+        second.add(&fleet, 0);
+        assert_eq!(fleet.schema.execute("SELECT count(*) FROM downloads"), "1");
+        fleet.assert_clean();
+    };
+    let offsets = ["+10m", "-10m"];
+    std::thread::scope(|scope| {
+        for pair in [(offsets[0], offsets[1]), (offsets[1], offsets[0])] {
+            scope.spawn(move || check(pair, false));
+            scope.spawn(move || check(pair, true));
+        }
+    });
+}
+
+#[test]
+fn a_new_signature_of_a_url_goes_on_with_the_bytes_at_whichever_worker() {
+    // The old signature has expired when it is asked for the rest, and then for the whole.
+    let file = FileScript::honest(Version::new(0, SIZE).etag("\"0\"")).honest_answer();
+    let file = file.answer([Status::code(403)]).answer([Status::code(403)]);
+    let script = Script::one("/0.mkv", file).bytes_per_second(1_000_000);
+    let fleet = Fleet { origin: Server::start(script).unwrap(), ..Fleet::new(0, 0) };
+    let (first, second) = (fleet.worker(), fleet.worker());
+    let add = |worker: &Worker, signature: u32| {
+        let url = fleet.origin.url(&format!("/0.mkv?signature={signature}"));
+        worker.post("/api/downloads", &json!({ "url": url }))
+    };
+    assert_eq!(add(&first, 1).0, 201);
+    wait_until("bytes are there", || fleet.part_bytes("0.mkv") > 300_000);
+    assert_eq!(add(&second, 2).0, 409, "it is driven");
+    assert_eq!(first.post("/api/downloads/1/pause", &json!({})).0, 200);
+    wait_until("it is nobody's", || owner(&fleet).is_empty());
+    let (status, known) = add(&second, 2);
+    assert_eq!((status, &known["id"]), (200, &json!(1)), "{known}");
+    fleet.wait_for(0);
+    let ranges = fleet.ranges(0);
+    assert_eq!(ranges.len(), 4, "{ranges:?}");
+    assert!(ranges[3] == ranges[1] && ranges[3] != ranges[0], "{ranges:?}");
 }

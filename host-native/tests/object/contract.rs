@@ -91,7 +91,7 @@ async fn check_uploads(ledger: &dyn UploadLedger, object: &str) {
     assert_eq!(ledger.uploads_to_abort(Some(object())).await.unwrap(), std::slice::from_ref(&first));
     assert!(ledger.add_uploaded_part(object(), "first".to_owned(), part(1, "late")).await.is_err());
     ledger.begin_upload(object(), "second".to_owned()).await.unwrap();
-    ledger.end_upload(object(), UploadEnd::Completed).await.unwrap();
+    ledger.end_upload(object(), UploadEnd::Completed(None)).await.unwrap();
     assert_eq!(ledger.upload(object()).await.unwrap(), None);
     assert_eq!(ledger.uploads_to_abort(Some(object())).await.unwrap(), [first], "a completed one is not aborted");
     ledger.forget_upload(object(), "first".to_owned()).await.unwrap();
@@ -144,7 +144,7 @@ fn postgres_keeps_them_for_whoever_has_the_claim_and_for_nobody_else() {
         assert!(other.begin_upload(object.to_owned(), "first".to_owned()).await.is_err());
         one.begin_upload(object.to_owned(), "first".to_owned()).await.unwrap();
         assert!(other.add_uploaded_part(object.to_owned(), "first".to_owned(), part.clone()).await.is_err());
-        for end in [UploadEnd::Restarted, UploadEnd::Removed, UploadEnd::Completed] {
+        for end in [UploadEnd::Restarted, UploadEnd::Removed, UploadEnd::Completed(None)] {
             assert!(other.end_upload(object.to_owned(), end).await.is_err(), "{end:?}");
         }
         // The claim goes to the other one, and the upload with it.

@@ -3,6 +3,9 @@
 mod bad_input;
 mod contract;
 mod get;
+#[path = "../serve/peer.rs"]
+#[allow(dead_code, reason = "the tests of the server use more of it")]
+mod peer;
 #[path = "../support/postgres.rs"]
 #[allow(dead_code, reason = "the tests of the fleet use more of it")]
 mod postgres;

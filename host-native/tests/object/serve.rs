@@ -2,9 +2,12 @@
 
 mod kill;
 
+use crate::peer::Peer;
 use crate::postgres::Schema;
-use crate::storage::Storage;
+use crate::storage::{Asked, Storage};
 use crate::support::Ran;
+use regrip::peers::id_of;
+use regrip_core::Stub;
 use regrip_faultd::{Content, FileScript, Script, Server, Version};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -75,6 +78,10 @@ impl House {
     fn start_as(&self, data: &str) -> Serving {
         let mut config = self.config(&self.prefix(), self.s3());
         config["regrip"]["dataDir"] = data.into();
+        self.start_with(config)
+    }
+
+    fn start_with(&self, mut config: Value) -> Serving {
         if let Some(schema) = &self.schema {
             config["regrip"]["ledger"] = json!({ "postgres": schema.url(), "leaseMs": 2000 });
         }
@@ -97,12 +104,16 @@ impl House {
 impl Serving {
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, path, ("application/json", &body))
+    }
+
+    fn send(&self, method: &str, path: &str, (kind, body): (&str, &str)) -> (u16, Value) {
         let mut connection = TcpStream::connect(&self.address).expect("connected");
         let (host, length) = (&self.address, body.len());
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
-        connection.write_all((head + &body).as_bytes()).expect("sent");
+        connection.write_all((head + body).as_bytes()).expect("sent");
         let mut answer = String::new();
         connection.read_to_string(&mut answer).expect("text");
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
@@ -241,14 +252,79 @@ fn the_configuration_of_the_example_is_read_without_a_warning() {
     assert_eq!(loaded.config.downloads.map(|downloads| downloads.completed), Some("s3://models/library".into()));
 }
 
-/// Two workers on one database, of which the first drives a slow download; `None` without a database.
-fn two_workers(size: u64) -> Option<(House, Serving, Serving)> {
+#[test]
+fn an_object_that_is_there_is_seen_before_a_batch_is_added() {
+    let house = House::serving(script(1));
+    assert_eq!(house.storage.ask("PUT", "/library/film.bin", b"another").0, 200);
+    let mut config = house.config(&house.prefix(), house.s3());
+    config["downloads"]["onExists"] = "fail".into();
+    let server = house.start_with(config);
+    let downloads = json!({ "downloads": [{ "url": house.source.url("/film"), "filename": "film.bin" }] });
+    let (_, result) = server.ask("POST", "/api/batch", &downloads);
+    assert_eq!((&result["added"], &result["refused"]), (&json!(0), &json!(1)), "{result}");
+}
+
+#[test]
+fn a_torrent_that_is_deleted_with_its_files_takes_its_object_along_unless_that_was_replaced() {
+    for replaced in [false, true] {
+        let house = House::serving(script(1));
+        let peer = Peer::new();
+        peer.film(1, 1000);
+        let mut config = house.config(&house.prefix(), house.s3());
+        config["peers"] = json!([{ "name": "Peer", "url": peer.url(), "apiKey": crate::peer::KEY }]);
+        let server = house.start_with(config);
+        let stub = Stub::new(id_of(&peer.url()), "1", "A film", 9).expect("it can be one").write();
+        let stub = String::from_utf8(stub).expect("text");
+        let part = "--b\r\nContent-Disposition: form-data; name=\"torrents\"; filename=\"a.torrent\"\r\n\r\n";
+        let form = ("multipart/form-data; boundary=b", &*format!("{part}{stub}\r\n--b--\r\n"));
+        assert_eq!(server.send("POST", "/api/v2/torrents/add", form).0, 200);
+        let key = "library/Film 1.mkv";
+        let at = "/library/Film%201.mkv";
+        house.storage.wait(|log| log.iter().any(|asked| asked.is("HEAD", at)) && log.iter().any(Asked::is_complete));
+        server.wait(1, "completed");
+        if replaced {
+            assert_eq!(house.storage.ask("PUT", at, b"another").0, 200);
+        }
+        let delete = ("application/x-www-form-urlencoded", "hashes=all&deleteFiles=true");
+        assert_eq!(server.send("POST", "/api/v2/torrents/delete", delete).0, 200);
+        assert_eq!(house.storage.object(&key.replace(' ', "%20")).is_some(), replaced);
+    }
+}
+
+/// Without a database it is skipped.
+fn with_a_database(script: Script) -> Option<House> {
     if std::env::var_os("REGRIP_TEST_POSTGRES").is_none() {
         eprintln!("SKIPPED: no database; run `tests/fleet/run tests/fleet/s3`");
         return None;
     }
-    let script = script(size).bytes_per_second(8_000_000);
-    let house = House { schema: Some(Schema::new()), ..House::serving(script) };
+    Some(House { schema: Some(Schema::new()), ..House::serving(script) })
+}
+
+#[test]
+fn a_complete_object_is_known_by_the_storages_clock_and_not_by_the_workers() {
+    let Some(house) = with_a_database(script(PART + 1)) else { return };
+    let schema = house.schema.as_ref().expect("a database");
+    let server = house.start();
+    let add = || server.add(&house.source.url("/film"), "film.bin");
+    add();
+    server.wait(1, "completed");
+    // As if the clock of the worker were slow.
+    schema.execute("UPDATE downloads SET completed_at = completed_at - interval '10 minutes'");
+    let (status, known) = add();
+    assert_eq!((status, &known["id"], &known["status"]), (200, &json!(1), &json!("completed")), "{known}");
+    assert_eq!(house.source.log().len(), 1);
+    // As if it were fast: an object that another program put there later is not taken for it.
+    schema.execute("UPDATE downloads SET completed_at = completed_at + interval '20 minutes'");
+    std::thread::sleep(Duration::from_millis(1100)); // the storage's times are whole seconds
+    let other = vec![0; usize::try_from(PART + 1).expect("small")];
+    assert_eq!(house.storage.ask("PUT", "/library/film.bin", &other).0, 200);
+    let (status, refused) = add();
+    assert_ne!(status, 200, "{refused}");
+}
+
+/// Two workers on one database, of which the first drives a slow download; `None` without a database.
+fn two_workers(size: u64) -> Option<(House, Serving, Serving)> {
+    let house = with_a_database(script(size).bytes_per_second(8_000_000))?;
     let first = house.start_as("one");
     let (status, added) = first.add(&house.source.url("/film"), "film.bin");
     assert_eq!(status, 201, "{added}");
@@ -301,7 +377,7 @@ fn a_worker_that_was_stopped_for_longer_than_its_lease_uploads_nothing_that_coun
 fn a_worker_that_is_cut_off_from_the_storage_fails_nothing_and_waits_for_it() {
     let size = 4 * PART;
     let Some((house, first, second)) = two_workers(size) else { return };
-    let down = |asked: &crate::storage::Asked| match asked.method.as_str() {
+    let down = |asked: &Asked| match asked.method.as_str() {
         "HEAD" => crate::storage::Act::Answer(503, String::new()),
         _ => crate::storage::Act::Answer(503, crate::storage::error("SlowDown")),
     };
@@ -320,8 +396,12 @@ fn a_worker_that_is_cut_off_from_the_storage_fails_nothing_and_waits_for_it() {
     // Nobody has it, and it has not ended.
     let status = schema.execute("SELECT status || coalesce(owner, '') FROM downloads");
     assert!(["queued", "committing"].contains(&status.as_str()), "{status}");
-    let (_, listed) = first.ask("GET", "/api/workers", &Value::Null);
-    assert!(listed.to_string().contains("the storage answered 503"), "{listed}");
+    let listed = || first.ask("GET", "/api/workers", &Value::Null).1.to_string();
+    let is_listed = (0..6_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        listed().matches("the storage answered 503").count() == 2
+    });
+    assert!(is_listed, "{}", listed());
     house.storage.rule(|_| crate::storage::Act::Pass);
     first.wait(1, "completed");
     house.object("film.bin", Content::new(1, size));

@@ -13,11 +13,19 @@
 //!
 //! What is checked, after every effect or at the end of every process:
 //! - the file at the destination is one whole version that a server had, the one with the wanted digest if there is one, or absent;
-//! - what is said to be complete exists, is synced, its name too, and its row says so;
-//! - what is recorded as durable is durable, and after a power loss it is the start of one version;
+//! - what is said to be complete exists, is synced, its name too, and its row says so, with its size and digest;
+//! - what is recorded as durable is durable, and after a power loss it is the start of one version; no more bytes are recorded than
+//!   exist, and the saved state of a digest is that of the bytes before it;
+//! - a status follows from the one before it; what has ended stays so until a user asks again;
+//! - no more attempts without progress in a row, restarts, requests at once, bytes discarded and no longer waits than allowed, however
+//!   many processes it takes;
 //! - one destination has one row; no process that ended keeps a permit, a lock, a connection or a timer;
 //! - of several workers, none writes to the ledger what another one has claimed since;
+//! - no event, error or wait shows the secret in the query of a URL;
 //! - once nothing fails any more, every download completes, and no part is left.
+//!
+//! Not in these worlds: what the transport or the store of a host does itself (redirects, heads that are no HTTP, links, locks between
+//! processes), files of more than 2.3 MB, and a disk that says it synced what it did not: then nothing can be promised.
 //!
 //! A power loss keeps or loses every name that was created, changed or removed since its folder was synced, and any of the bytes
 //! that were not.

@@ -1,9 +1,9 @@
 //! One run: a world from a seed, processes that die in it, and a last one that nothing happens to.
 
-use crate::host::{Holders, Names, SimClock, SimHost, SimLedger, SimStore, SimTransport};
+use crate::host::{Holders, Names, SimClock, SimHost, SimLedger, SimStore, SimTransport, Tallies, is_state_of};
 use crate::server::{Origin, Version};
-use crate::world::{Kind, Script, World};
-use futures::future::{Either, join_all, select};
+use crate::world::{Kind, MOST_LIVES, SECRET, Script, World};
+use futures::future::{Either, join, join_all, select};
 use regrip_core::checksum::Algorithm;
 use regrip_core::config::{Connections, DownloadsConfig, OnExists};
 use regrip_core::error::Error;
@@ -75,9 +75,6 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-/// Most processes that die in a run.
-const MOST_LIVES: u64 = 4;
-
 /// How often a user asks for the same file again once nothing fails any more. A limit of one attempt is reached by what a user has to
 /// know of, such as a file that is smaller than before.
 const MOST_CALLS: u32 = 3;
@@ -148,9 +145,14 @@ struct Run {
     weak: Names,
     ledger: MemoryLedger,
     holders: Holders,
+    tallies: Tallies,
+    /// Parts that another program has changed.
+    tampered: BTreeSet<String>,
     origins: Origins,
     planned: Vec<Planned>,
     config: DownloadsConfig,
+    /// The number of permits that a user sets while downloads run; 0 if nobody does.
+    limit_later: u32,
 }
 
 impl Run {
@@ -163,16 +165,26 @@ impl Run {
             weak: Names::default(),
             ledger: MemoryLedger::default(),
             holders: Holders::default(),
+            tallies: Tallies::default(),
+            tampered: BTreeSet::new(),
             origins: Origins::default(),
             planned: Vec::new(),
             config: config(world, model),
+            limit_later: match model {
+                Model::Small | Model::Fleet => 0,
+                Model::Full => u32::try_from(world.pick("permits later", &[0, 0, 1, 2, 16])).unwrap_or(0),
+            },
         };
         if world.one_in("unnamed parts", 3) {
             run.store.keep_unnamed(1 << 20);
         }
-        let downloads = if model == Model::Small { 1 } else { world.below("downloads", 4) + 1 };
+        let downloads = match model {
+            Model::Small => 1,
+            Model::Full if world.one_in("many downloads", 30) => world.below("how many downloads", 200) + 1,
+            Model::Full | Model::Fleet => world.below("downloads", 4) + 1,
+        };
         for number in 0..downloads {
-            let planned = run.plan(model, number);
+            let planned = run.plan(if downloads > 4 { Model::Small } else { model }, number);
             run.planned.push(planned);
         }
         run
@@ -181,8 +193,8 @@ impl Run {
     fn plan(&self, model: Model, number: u64) -> Planned {
         let world = &self.world;
         let sizes: &[u64] = match model {
-            Model::Small => &[0, 1, 100, 16_384, 70_000, 150_000],
-            Model::Full | Model::Fleet => &[0, 1, 65_536, 200_000, 1_100_000, 2_300_000, 2_300_000],
+            Model::Small => &[0, 1, 100, 16_384, 65_535, 65_536, 65_537, 70_000, 150_000, 150_000],
+            Model::Full | Model::Fleet => &[0, 1, 65_537, 200_000, 1_100_000, 2_300_000, 2_300_000],
         };
         let size = world.pick("size", sizes);
         let version = |version: u64| {
@@ -191,16 +203,16 @@ impl Run {
         };
         let versions: Vec<Version> = (0..3).map(version).collect();
         let (here, mirror, liar) = (url("here", number), url("mirror", number), url("liar", number));
-        let mut origins = locked(&self.origins);
-        origins.insert(here.clone(), Origin::new(world, "here", versions.clone()));
-        let (mut mirrors, mut lie) = (Vec::new(), None);
         let has_digest = world.one_in("digest", 3);
+        let mut origins = locked(&self.origins);
+        origins.insert(here.clone(), Origin::new(world, "here", versions.clone(), has_digest));
+        let (mut mirrors, mut lie) = (Vec::new(), None);
         if model != Model::Small && world.one_in("mirror", 2) {
-            origins.insert(mirror.clone(), Origin::new(world, "mirror", versions.clone()));
+            origins.insert(mirror.clone(), Origin::new(world, "mirror", versions.clone(), has_digest));
             mirrors.push(mirror);
             if has_digest && world.one_in("liar", 3) {
                 lie = Some(Version::new(number + 100, 7, size));
-                origins.insert(liar.clone(), Origin::new(world, "liar", lie.iter().cloned().collect()));
+                origins.insert(liar.clone(), Origin::new(world, "liar", lie.iter().cloned().collect(), true));
                 mirrors.push(liar);
             }
         }
@@ -214,7 +226,9 @@ impl Run {
             part: format!("{destination}.part"),
             destination,
             on_exists: OnExists::Overwrite,
-            release_size: None,
+            release_size: world
+                .one_in("release", 3)
+                .then(|| world.pick("its size", &[size, size, size / 2, size + 1000])),
             digests: digest.into_iter().map(|digest| DigestRow::wanted(digest, DigestSource::Caller)).collect(),
             adopt: false,
         };
@@ -247,13 +261,16 @@ impl Run {
         };
         SimHost {
             clock: clock.clone(),
-            transport: SimTransport { inner, world: world.clone() },
+            transport: SimTransport { inner, most_bodies: self.most_bodies(), world: world.clone() },
             store: SimStore { inner: self.store.clone(), weak: Arc::clone(&self.weak), world: world.clone() },
             ledger: SimLedger {
                 inner: tables,
                 store: self.store.clone(),
                 clock,
                 holders: Arc::clone(&self.holders),
+                tallies: Arc::clone(&self.tallies),
+                limits: self.config.clone(),
+                is_alone: !is_fleet && matches!(&*self.planned, [only] if only.new.mirrors.is_empty()),
                 world: world.clone(),
             },
             seeds: Cell::new(world.below("seed of the host", 1 << 32)),
@@ -261,13 +278,40 @@ impl Run {
         }
     }
 
+    /// The most requests at once, if a download has one connection: one for each permit.
+    fn most_bodies(&self) -> Option<usize> {
+        let has_one = self.config.connections_per_download == Connections::Fixed(1) && self.model != Model::Fleet;
+        let most = self.config.max_concurrent_downloads.max(self.limit_later);
+        usize::try_from(most).ok().filter(|_| has_one)
+    }
+
+    /// Another program cuts or removes a part.
+    fn tamper(&mut self) {
+        for planned in &self.planned {
+            let part = &planned.new.part;
+            let Some(bytes) = self.store.file(part) else { continue };
+            if !self.world.fault(Kind::Tampering, 6, "another program changes a part") {
+                continue;
+            }
+            self.tampered.insert(part.clone());
+            match self.world.below("what it does", 3) {
+                0 => self.store.delete(part),
+                _ => {
+                    let length = self.world.below("how much it leaves", bytes.len() as u64);
+                    self.store.cut(part, usize::try_from(length).unwrap_or(0));
+                }
+            }
+        }
+    }
+
     /// One process, to its end or its death. Returns the number of its effects.
     fn live(&mut self, dies_at: Option<u64>, lives_left: u64) -> u64 {
+        self.tamper();
+        self.clock.advance(Duration::from_secs(self.world.pick("restart delay", &[0, 0, 1, 3600, 2_592_000])));
         let world = self.world.new_life(None, dies_at);
         world.log(&format!("a process begins; it dies after {dies_at:?} effects"));
         if world.fault(Kind::Clock, 6, "the wall clock jumps") {
-            let hours = Duration::from_secs(3600 * world.below("hours", 5000));
-            self.clock.set_wall(std::time::UNIX_EPOCH + hours);
+            world.set_clock();
         }
         let Some(engine) = self.engine(&world) else { return 0 };
         let end = match lives_left {
@@ -392,13 +436,25 @@ impl Run {
 
     /// What a process does: takes up what is there, accepts everything, drives it.
     async fn work(&self, engine: &Engine<SimHost>, end: Option<Duration>) {
+        let resized = async {
+            self.clock.sleep(self.random_time()).await;
+            let config = DownloadsConfig { max_concurrent_downloads: self.limit_later, ..self.config.clone() };
+            if engine.reconfigure(config).is_err() {
+                self.world.violate("other limits are refused".to_owned());
+            }
+        };
         let drives = async {
             if let (Ok(first), Ok(second)) = (engine.recover().await, engine.recover().await)
                 && first.drive != second.drive
             {
                 self.world.violate("recovering twice is not recovering once".to_owned());
             }
-            join_all(self.planned.iter().map(|planned| self.one(engine, planned))).await;
+            let all = self.planned.iter().map(|planned| self.one(engine, planned));
+            let all = in_any_order(&self.world, all.collect());
+            match self.limit_later {
+                0 => all.await,
+                _ => drop(join(all, resized).await),
+            }
         };
         let Some(end) = end else { return drives.await };
         if let Either::Right((_, drives)) = select(pin!(drives), pin!(self.clock.sleep(end))).await {
@@ -547,7 +603,18 @@ impl Run {
         }
         let bytes = self.store.file(&row.new.part).unwrap_or_default();
         // A process may die after it discarded the part and before it recorded that.
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.tampered.contains(&row.new.part) {
+            return;
+        }
+        for digest in &row.digests {
+            // One beyond the end counts once the part has those bytes again.
+            if let Some(state) = digest.state.as_ref().filter(|state| state.offset <= bytes.len() as u64)
+                && !is_state_of(digest.algorithm, state, &bytes)
+            {
+                self.world.violate(format!("the saved digest of {} bytes is of others", state.offset));
+            }
+        }
+        if locked(&self.origins).get(row.new.source.url()).is_some_and(Origin::is_lying) {
             return;
         }
         // By its date a coded body is the same version, and nothing is compared; the digest at the end refuses the file.
@@ -630,12 +697,22 @@ fn config(world: &World, model: Model) -> DownloadsConfig {
         }
     };
     DownloadsConfig {
-        max_concurrent_downloads: u32::try_from(world.pick("permits", &[1, 1, 3])).unwrap_or(1),
+        max_concurrent_downloads: u32::try_from(world.pick("permits", &[1, 1, 2, 3, 16])).unwrap_or(1),
         max_concurrent_per_peer: None,
         connections_per_download: connections,
         connections_per_origin: u32::try_from(world.pick("per origin", &[1, 3, 16])).unwrap_or(1),
         window_bytes: world.pick("window", &[0, 300_000, 64 << 20]),
         max_download_attempts: u32::try_from(world.pick("attempts", &[1, 2, 5])).unwrap_or(1),
+        max_total_attempts: u32::try_from(world.pick("attempts in all", &[1000, 1000, 3, 1])).unwrap_or(1),
+        retry_base_delay_ms: world.pick("base delay", &[1000, 1000, 0, u64::MAX]),
+        retry_max_delay_ms: world.pick("longest delay", &[60_000, 60_000, 0, 1, 86_400_000]),
+        idle_timeout_ms: world.pick("idle timeout", &[60_000, 60_000, 1000]),
+        low_speed_bytes_per_sec: world.pick("least speed", &[1024, 0]),
+        extra_retry_statuses: match world.one_in("more transient statuses", 3) {
+            true => vec![404, 403, 416],
+            false => Vec::new(),
+        },
+        digest: world.one_in("a digest is asked for", 5).then_some(Algorithm::Sha256),
         resume_overlap_bytes: world.pick("overlap", &[0, 65_536, 65_536]),
         progress_reset_bytes: world.pick("progress", &[0, 1, 65_536]),
         ..DownloadsConfig::default()
@@ -659,6 +736,9 @@ async fn until_death<T>(world: &World, process: impl Future<Output = T>) -> Opti
             if let Poll::Ready(output) = polled {
                 return Poll::Ready(Some(output));
             }
+            if world.polls_oddly("polled although nothing woke it") {
+                continue;
+            }
             let Some(lasts) = world.take_pause() else { return Poll::Pending };
             pause = Some(Box::pin(world.clock.sleep(lasts)));
         }
@@ -666,8 +746,22 @@ async fn until_death<T>(world: &World, process: impl Future<Output = T>) -> Opti
     .await
 }
 
+/// Polls all of them whenever one is woken, in an order that differs from time to time.
+async fn in_any_order(world: &World, futures: Vec<impl Future<Output = ()>>) {
+    let mut left: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    poll_fn(|context| {
+        if world.polls_oddly("polled in another order") && !left.is_empty() {
+            let first = usize::try_from(world.below("which is polled first", left.len() as u64)).unwrap_or(0);
+            left.rotate_left(first);
+        }
+        left.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if left.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 fn url(origin: &str, number: u64) -> String {
-    format!("http://{origin}.test/{number}")
+    format!("http://{origin}.test/{number}?token={SECRET}")
 }
 
 fn number(new: &NewDownload) -> &str {

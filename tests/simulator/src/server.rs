@@ -4,6 +4,7 @@ use crate::world::{Kind, World};
 use regrip_core::error::Error;
 use regrip_core::testing::{Asked, Piece, Reply};
 use regrip_core::transport::Headers;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +31,20 @@ impl Version {
     }
 }
 
+/// The clock of every server.
+const NOW: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+
 /// How a server tells one version from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Validator {
     Strong,
     /// The same strong ETag for every version, as some servers make of the name alone. The sizes tell the versions apart.
     Constant,
+    /// A weak ETag, which the first two versions share.
     Weak,
     LastModified,
+    /// All versions have the date of the response: they were replaced within one second.
+    Recent,
     Nothing,
 }
 
@@ -55,16 +62,27 @@ pub struct Origin {
     /// The most bytes of a response, if it cuts every one.
     always_cuts: Option<u64>,
     chunk_bytes: u64,
+    /// The download has the digest of the first version.
+    has_digest: bool,
 }
 
 impl Origin {
     /// A server with habits drawn from the seed.
-    pub fn new(world: &World, name: &'static str, versions: Vec<Version>) -> Self {
-        let all = [Validator::Strong, Validator::Strong, Validator::Weak, Validator::LastModified, Validator::Nothing];
+    pub fn new(world: &World, name: &'static str, versions: Vec<Version>, has_digest: bool) -> Self {
+        let all = [
+            Validator::Strong,
+            Validator::Strong,
+            Validator::Weak,
+            Validator::LastModified,
+            Validator::Recent,
+            Validator::Nothing,
+        ];
         let size = versions.first().map_or(0, |version| version.bytes.len() as u64);
         let sizes: BTreeSet<usize> = versions.iter().map(|version| version.bytes.len()).collect();
         let chunked = world.one_in("chunked", 5);
-        let is_constant = sizes.len() == versions.len() && !chunked && world.one_in("one ETag for all", 3);
+        // If nothing tells two versions apart, nobody can.
+        let is_told = has_digest || (sizes.len() == versions.len() && !chunked);
+        let is_constant = is_told && world.one_in("one ETag for all", 3);
         Origin {
             name,
             current: 0,
@@ -73,10 +91,17 @@ impl Origin {
             obeys_if_range: !world.one_in("ignores If-Range", 6),
             chunked,
             always_cuts: world.one_in("always cuts", 5).then(|| size / 7 + 70_000),
-            chunk_bytes: size / 40 + world.pick("chunk size", &[1_000, 16_384, 65_536]),
+            chunk_bytes: (size / 40).max(world.pick("chunk size", &[1_000, 16_384, 65_536, 65_537])),
             versions,
+            has_digest,
             world: world.clone(),
         }
+    }
+
+    /// Its ETag does not tell versions of one size apart: only a digest does.
+    pub fn is_lying(&self) -> bool {
+        let sizes: BTreeSet<usize> = self.versions.iter().map(|version| version.bytes.len()).collect();
+        self.validator == Validator::Constant && sizes.len() < self.versions.len()
     }
 
     /// Behaves as well as it can from now on.
@@ -103,6 +128,9 @@ impl Origin {
         if self.current + 1 < self.versions.len() && world.fault(Kind::Replace, 6, "the file is replaced") {
             self.current += 1;
         }
+        if world.fault(Kind::Habits, 20, "the server has other habits") {
+            self.change();
+        }
         let mut reply = match self.status() {
             Some(reply) => reply,
             None => self.file(asked),
@@ -113,6 +141,21 @@ impl Origin {
         Ok(reply)
     }
 
+    /// As after an update, or behind another cache.
+    fn change(&mut self) {
+        let world = &self.world;
+        match world.below("which habit", 4) {
+            0 => self.ranges = !self.ranges,
+            1 => self.obeys_if_range = !self.obeys_if_range,
+            2 if self.validator != Validator::Constant => self.chunked = !self.chunked,
+            _ if self.validator != Validator::Constant => {
+                let all = [Validator::Strong, Validator::Weak, Validator::LastModified, Validator::Nothing];
+                self.validator = world.pick("validator from now on", &all);
+            }
+            _ => {}
+        }
+    }
+
     fn status(&self) -> Option<Reply> {
         let world = &self.world;
         if !world.fault(Kind::Status, 8, "an error status") {
@@ -120,7 +163,8 @@ impl Origin {
         }
         let mut headers = Headers::default();
         headers.push("content-length", b"0");
-        let status = world.pick("which status", &[500, 502, 503, 503, 429, 408, 404, 403]);
+        let status =
+            world.pick("which status", &[500, 502, 503, 503, 429, 408, 404, 403, 400, 405, 416, 501, 204, 304, 206]);
         if world.one_in("Retry-After", 2) {
             headers.push("retry-after", world.pick("how long", &["0", "1", "30", "100000", "never"]).as_bytes());
         }
@@ -132,9 +176,10 @@ impl Origin {
         let Some(version) = self.versions.get(self.current) else {
             return Reply { status: 404, ..Reply::default() };
         };
-        let total = version.bytes.len() as u64;
         let mut headers = Headers::default();
-        let coded = world.fault(Kind::Coded, 25, "the body is coded");
+        let coded = world.fault(Kind::Coded, 12, "the body is coded");
+        let content = if coded { Cow::from(self.coded(version)) } else { Cow::from(version.bytes.as_slice()) };
+        let total = content.len() as u64;
         if coded {
             headers.push("content-encoding", b"gzip");
         }
@@ -142,17 +187,20 @@ impl Origin {
         let etag = match self.validator {
             Validator::Strong => Some(format!("\"{}-{}{form}\"", self.name, version.number)),
             Validator::Constant => Some(format!("\"{}{form}\"", self.name)),
-            Validator::Weak => Some(format!("W/\"{}-{}\"", self.name, version.number)),
-            Validator::LastModified | Validator::Nothing => None,
+            Validator::Weak => Some(format!("W/\"{}-{}\"", self.name, version.number / 2)),
+            Validator::LastModified | Validator::Recent | Validator::Nothing => None,
         };
-        let last_modified = (self.validator == Validator::LastModified)
-            .then(|| format!("Mon, {:02} Dec 2025 10:00:00 GMT", version.number + 1));
+        let last_modified = match self.validator {
+            Validator::LastModified => Some(format!("Mon, {:02} Dec 2025 10:00:00 GMT", version.number + 1)),
+            Validator::Recent => Some(NOW.to_owned()),
+            _ => None,
+        };
         if let Some(etag) = &etag {
             headers.push("etag", etag.as_bytes());
         }
         if let Some(date) = &last_modified {
             headers.push("last-modified", date.as_bytes());
-            headers.push("date", b"Thu, 01 Jan 2026 00:00:00 GMT");
+            headers.push("date", NOW.as_bytes());
         }
         let is_same = match &asked.if_range {
             None => true,
@@ -169,32 +217,48 @@ impl Origin {
         }
         let from = range.unwrap_or(0);
         let to = asked.last.filter(|_| range.is_some()).map_or(total, |last| (last + 1).min(total));
-        let mut bytes = &version.bytes[index(from)..index(to)];
+        let mut bytes = &content[index(from)..index(to)];
+        let mut status = if range.is_some() { 206 } else { 200 };
         if range.is_some() {
-            let (mut first, mut stated) = (from, total);
+            let (mut first, mut stated, mut fields) = (from, total.to_string(), 1);
             if world.fault(Kind::WrongRange, 12, "another range than the requested one") {
-                match world.below("which range", 3) {
+                match world.below("which range", 8) {
                     0 => first = from.saturating_sub(1),
-                    1 => stated = total + 1,
+                    1 => stated = (total + 1).to_string(),
+                    2 => stated = "*".to_owned(),
+                    3 => fields = 0,
+                    4 => fields = 2,
+                    5 => status = 200,
+                    // A shorter one is allowed; the rest is requested next.
+                    6 => bytes = &bytes[..bytes.len().div_ceil(2)],
                     // The bytes are those of the start, whatever the header says.
                     _ => {
                         first = 0;
-                        bytes = &version.bytes[..index(to - from)];
+                        bytes = &content[..index(to - from)];
                     }
                 }
             }
-            let last = first + (to - from) - 1;
-            headers.push("content-range", format!("bytes {first}-{last}/{stated}").as_bytes());
+            let last = first + (bytes.len() as u64) - 1;
+            for _ in 0..fields {
+                headers.push("content-range", format!("bytes {first}-{last}/{stated}").as_bytes());
+            }
         }
         if self.chunked {
             headers.push("transfer-encoding", b"chunked");
         } else {
             headers.push("content-length", bytes.len().to_string().as_bytes());
         }
-        let status = if range.is_some() { 206 } else { 200 };
-        let bytes: Vec<u8> = bytes.iter().map(|byte| if coded { !byte } else { *byte }).collect();
-        let bytes = &bytes;
-        Reply { status, headers, body: self.body(bytes), ..Reply::default() }
+        let mut body = self.body(bytes);
+        if !self.chunked && world.fault(Kind::WrongRange, 20, "the body is longer than it says") {
+            body.push(Piece::Bytes(vec![0; 100]));
+        }
+        Reply { status, headers, body, ..Reply::default() }
+    }
+
+    /// A coded body. It is as long as the file if a digest says that it is not the file: else only its length does.
+    fn coded(&self, version: &Version) -> Vec<u8> {
+        let extra = if self.has_digest { 0 } else { 20 };
+        version.bytes.iter().map(|byte| !byte).chain(std::iter::repeat_n(7, extra)).collect()
     }
 
     fn body(&self, bytes: &[u8]) -> Vec<Piece> {
@@ -204,7 +268,13 @@ impl Origin {
         sent = cut.unwrap_or(sent);
         let mut broken_off = cut.is_some();
         if world.fault(Kind::Cut, 3, "the body breaks") {
-            sent = world.below("where", sent + 1);
+            // The limits of a checkpoint, of a comparison and of the body are more likely than other places.
+            let places = [0, 1, 65_535, 65_536, 65_537, sent.saturating_sub(1), sent];
+            let anywhere = world.below("where", sent + 1);
+            sent = match world.one_in("at a limit", 3) {
+                true => world.pick("which limit", &places).min(sent),
+                false => anywhere,
+            };
             broken_off = true;
         }
         let chunk = usize::try_from(self.chunk_bytes).unwrap_or(1).max(1);

@@ -1,12 +1,19 @@
 //! What all parts of a simulated world share: the dice, the count of effects, the crash, and the log.
 
 use regrip_core::testing::VirtualClock;
+use regrip_core::time::Clock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{pending, poll_fn};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
+
+/// Most processes that die in a run.
+pub(crate) const MOST_LIVES: u64 = 4;
+
+/// What no log, event or error may have: the secret in the query of each URL.
+pub(crate) const SECRET: &str = "sesame";
 
 /// A run with more effects than this never ends.
 const MOST_EFFECTS: u64 = 300_000;
@@ -48,11 +55,19 @@ pub enum Kind {
     Pause,
     /// A worker cannot reach the ledger.
     Partition,
+    /// A server has other habits than before.
+    Habits,
+    /// Another program cuts or removes a part while no process is alive.
+    Tampering,
+    /// The disk or the ledger takes long.
+    Slow,
+    /// Futures are polled in another order, and although nothing woke them.
+    Polls,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Cut,
         Kind::Stall,
         Kind::Unreachable,
@@ -70,6 +85,10 @@ impl Kind {
         Kind::Clock,
         Kind::Pause,
         Kind::Partition,
+        Kind::Habits,
+        Kind::Tampering,
+        Kind::Slow,
+        Kind::Polls,
     ];
 }
 
@@ -107,6 +126,9 @@ struct State {
     fault_points: u32,
     effects: u64,
     compared: u64,
+    requests: u64,
+    /// Bytes written to each part.
+    written: BTreeMap<String, u64>,
     violation: Option<String>,
     log: DefaultHasher,
     trace: Option<Vec<String>>,
@@ -142,6 +164,8 @@ impl World {
                 fault_points: 0,
                 effects: 0,
                 compared: 0,
+                requests: 0,
+                written: BTreeMap::new(),
                 violation: None,
                 log: DefaultHasher::new(),
                 trace: script.traced.then(Vec::new),
@@ -248,6 +272,61 @@ impl World {
             .await;
         }
         fails
+    }
+
+    /// Waits, if this takes long here.
+    pub async fn delay(&self, n: u64, what: &'static str) {
+        if self.fault(Kind::Slow, n, what) {
+            self.clock
+                .sleep(Duration::from_millis(self.pick("for how long it is slow", &[1, 300, 20_000, 90_000])))
+                .await;
+        }
+    }
+
+    /// Decides whether something is polled out of turn. Without a list of faults only: there would be too many.
+    pub fn polls_oddly(&self, what: &'static str) -> bool {
+        let is_possible = {
+            let state = self.state();
+            !state.calm && state.script.only.is_none() && state.enabled.contains(&Kind::Polls)
+        };
+        let happens = is_possible && self.one_in(what, 3);
+        if happens {
+            *self.state().kinds.entry(Kind::Polls).or_default() += 1;
+        }
+        happens
+    }
+
+    /// Sets the wall clock to some hour since 1970.
+    pub fn set_clock(&self) {
+        let hours = Duration::from_secs(3600 * self.below("hours", 700_000));
+        self.clock.set_wall(std::time::UNIX_EPOCH + hours);
+    }
+
+    /// Notes that a server was asked.
+    pub fn requested(&self) {
+        self.state().requests += 1;
+    }
+
+    /// How often servers were asked.
+    pub fn requests(&self) -> u64 {
+        self.state().requests
+    }
+
+    /// Notes that bytes are written to a part.
+    pub fn wrote(&self, part: &str, bytes: u64) {
+        *self.state().written.entry(part.to_owned()).or_default() += bytes;
+    }
+
+    /// The bytes that were written to a part, in all.
+    pub fn written(&self, part: &str) -> u64 {
+        self.state().written.get(part).copied().unwrap_or(0)
+    }
+
+    /// A text that others read has no secret.
+    pub fn check_public(&self, text: &str) {
+        if text.contains(SECRET) {
+            self.violate(format!("a secret is shown: {text}"));
+        }
     }
 
     /// How long the process is to stand still from now on.

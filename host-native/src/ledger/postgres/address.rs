@@ -18,6 +18,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::ReadBuf;
@@ -47,6 +49,8 @@ pub(super) struct DatabaseAddress {
     root: Option<PathBuf>,
     /// `HOST:PORT/DATABASE`, to show.
     name: String,
+    /// The host to begin with: the one that took writes last, or the next one after one that did not answer. Clones share it.
+    first: Arc<AtomicUsize>,
 }
 
 /// A URL that names no database. Says no part of the URL, which may have a password in it.
@@ -132,28 +136,46 @@ impl DatabaseAddress {
         });
         let name = format!("{}/{}", hosts.collect::<Vec<_>>().join(","), config.get_dbname().unwrap_or_default());
         verifies |= root.is_some();
-        Ok(DatabaseAddress { config, verifies, root, name })
+        Ok(DatabaseAddress { config, verifies, root, name, first: Arc::default() })
     }
 
-    /// Connects to the first of the hosts that takes writes. Notifications go to `notified`, and so does the end of the connection.
+    /// How long [`connect`](Self::connect) takes at most.
+    pub(super) fn connects_within(&self) -> Duration {
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        self.host_answers_within().saturating_mul(hosts)
+    }
+
+    fn host_answers_within(&self) -> Duration {
+        self.config.get_connect_timeout().copied().unwrap_or(CONNECT_WITHIN)
+    }
+
+    /// Connects to the first of the hosts that takes writes. Notifications go to `notified` with their payload, and without one it is
+    /// called at the end of the connection.
     ///
     /// # Errors
     /// The error of the last host.
+    ///
+    /// # Cancel safety
+    /// The next call begins with the host after the one that did not answer.
     pub(super) async fn connect(
         &self,
-        notified: impl Fn() + Send + Sync + Clone + 'static,
+        notified: Option<impl Fn(Option<&str>) + Send + Sync + Clone + 'static>,
     ) -> Result<(Client, Task<()>), ConnectError> {
         let mut last = None;
-        for (index, host) in self.config.get_hosts().iter().enumerate() {
+        let (hosts, first) = (self.config.get_hosts(), self.first.load(Ordering::Relaxed));
+        for index in (0..hosts.len()).map(|turn| (first + turn) % hosts.len()) {
+            self.first.store((index + 1) % hosts.len(), Ordering::Relaxed);
             let ports = self.config.get_ports();
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-            let within = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_WITHIN);
             let late = async {
-                Timer::after(within).await;
+                Timer::after(self.host_answers_within()).await;
                 Err(self.unreachable(io::ErrorKind::TimedOut.into()))
             };
-            match self.connect_to(host, port, notified.clone()).or(late).await {
-                Ok(connected) => return Ok(connected),
+            match self.connect_to(&hosts[index], port, notified.clone()).or(late).await {
+                Ok(connected) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(connected);
+                }
                 Err(error) => last = Some(error),
             }
         }
@@ -164,7 +186,7 @@ impl DatabaseAddress {
         &self,
         host: &Host,
         port: u16,
-        notified: impl Fn() + Send + 'static,
+        notified: Option<impl Fn(Option<&str>) + Send + Sync + Clone + 'static>,
     ) -> Result<(Client, Task<()>), ConnectError> {
         let socket = match host {
             Host::Tcp(host) => {
@@ -188,23 +210,28 @@ impl DatabaseAddress {
         }
         let refused = |source| ConnectError::Refused { at: self.name.clone(), source };
         let (client, mut connection) = config.connect_raw(socket, Secure(tls)).await.map_err(refused)?;
+        let listens = notified.is_some();
         let driver = smol::spawn(async move {
             // An end by an error and one without are the same to who waits for an answer.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if matches!(message, AsyncMessage::Notification(_)) {
-                    notified();
+                if let (AsyncMessage::Notification(news), Some(notified)) = (message, &notified) {
+                    notified(Some(news.payload()));
                 }
             }
             drop(connection);
-            notified();
+            if let Some(notified) = notified {
+                notified(None);
+            }
         });
         client.batch_execute(SETTINGS).await.map_err(refused)?;
         let standby = client.query_one("SELECT current_setting('transaction_read_only') = 'on'", &[]).await;
         if standby.map_err(refused)?.get(0) {
             return Err(ConnectError::ReadOnly(self.name.clone()));
         }
-        // Compatible databases may not have it; then changes are looked for.
-        let _ = client.batch_execute(&format!("LISTEN {CHANNEL}")).await;
+        if listens {
+            // Compatible databases may not have it; then changes are looked for.
+            let _ = client.batch_execute(&format!("LISTEN {CHANNEL}")).await;
+        }
         Ok((client, driver))
     }
 
@@ -223,7 +250,7 @@ impl DatabaseAddress {
         config.alpn_protocols.clear();
         let name = ServerName::try_from(host.trim_end_matches('.').to_owned());
         let name = name.map_err(|error| self.unreachable(io::Error::other(error)))?;
-        Ok((TlsConnector::from(std::sync::Arc::new(config)), name))
+        Ok((TlsConnector::from(Arc::new(config)), name))
     }
 
     fn unreachable(&self, source: io::Error) -> ConnectError {

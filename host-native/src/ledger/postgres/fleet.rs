@@ -43,14 +43,10 @@ const CLAIM_NEXT: &str = "
     open AS (SELECT origin, least(slots, taken + $2::bigint * 4) AS slots FROM counted WHERE taken < slots),
     oldest AS (
         SELECT of_origin.id FROM open, LATERAL (
-            SELECT id FROM downloads d
+            SELECT id FROM downloads
             WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin = open.origin
                 AND (owner IS NULL OR lease_until <= clock_timestamp())
                 AND (not_before IS NULL OR not_before <= clock_timestamp())
-                AND NOT EXISTS (
-                    SELECT FROM downloads earlier
-                    WHERE earlier.dest_path = d.dest_path AND earlier.id < d.id
-                        AND earlier.status IN ('queued', 'downloading', 'waiting', 'committing'))
             ORDER BY id LIMIT $2::bigint * 8) of_origin
         ORDER BY id LIMIT $2::bigint * 8),
     locked AS (
@@ -61,11 +57,11 @@ const CLAIM_NEXT: &str = "
         ORDER BY id LIMIT $2::bigint FOR UPDATE SKIP LOCKED),
     waiting AS (SELECT id, origin, row_number() OVER (PARTITION BY origin ORDER BY id) AS place FROM locked),
     free AS (
-        SELECT origin, slot, row_number() OVER (PARTITION BY origin ORDER BY random()) AS place
-        FROM open, generate_series(1, open.slots) AS slot
+        SELECT origin, numbered.slot, row_number() OVER (PARTITION BY origin ORDER BY random()) AS place
+        FROM open, generate_series(1, open.slots) AS numbered (slot)
         WHERE origin IN (SELECT origin FROM locked) AND NOT EXISTS (
             SELECT FROM origin_leases l
-            WHERE l.origin = open.origin AND l.slot = slot AND l.lease_until > clock_timestamp())),
+            WHERE l.origin = open.origin AND l.slot = numbered.slot AND l.lease_until > clock_timestamp())),
     leased AS (
         INSERT INTO origin_leases (origin, slot, download_id, owner, lease_until)
         SELECT origin, slot, id, $1, clock_timestamp() + $4::float8 * interval '1 millisecond'

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long what is only shown is repeated.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
+/// The tokens of claimed rows.
+pub(super) type Tokens = Arc<Mutex<HashMap<DownloadId, i64>>>;
+
 /// Remembers downloads in a Postgres database that other workers share. A clone is another handle on the same connections.
 #[derive(Clone)]
 pub struct PostgresLedger {
@@ -37,7 +40,7 @@ pub struct PostgresLedger {
     lease: Duration,
     /// The tokens of the rows that this process has claimed, until it [releases](SendLedger::release) them. One that is out of date
     /// stays, so that a drive that has not noticed yet writes nothing.
-    pub(super) tokens: Arc<Mutex<HashMap<DownloadId, i64>>>,
+    pub(super) tokens: Tokens,
     /// The origin after which the next claim looks for work; empty: it begins with the first.
     pub(super) looked_to: Arc<Mutex<String>>,
 }
@@ -56,13 +59,14 @@ impl PostgresLedger {
     /// [`DatabaseRefused`]; a database of another program or a newer version is left as it is.
     pub fn open(url: &str, lease: Duration) -> Result<Self, DatabaseRefused> {
         let target = DatabaseAddress::parse(url)?;
-        let link = Link::new(target.clone(), PATIENCE);
+        let tokens = Arc::default();
+        let link = Link::new(target.clone(), PATIENCE, Some(Arc::clone(&tokens)));
         smol::block_on(async {
             link.open().await.map_err(|error| DatabaseRefused::Connect(Unconnected::from(error)))?;
             schema::settle(&link, &target).await
         })?;
-        let shown = Arc::new(Link::new(target, SHOWN_WITHIN));
-        Ok(PostgresLedger { link: Arc::new(link), shown, lease, tokens: Arc::default(), looked_to: Arc::default() })
+        let shown = Arc::new(Link::new(target, SHOWN_WITHIN, None));
+        Ok(PostgresLedger { link: Arc::new(link), shown, lease, tokens, looked_to: Arc::default() })
     }
 
     /// A transaction of one row.
@@ -150,7 +154,7 @@ impl SendLedger for PostgresLedger {
         let delete = "WITH gone AS (DELETE FROM downloads WHERE id = $1 RETURNING id),
                 lines AS (DELETE FROM attempts USING gone WHERE download_id = gone.id),
                 ended AS (DELETE FROM origin_leases USING gone WHERE download_id = gone.id)
-            SELECT id, pg_notify('regrip', '') FROM gone";
+            SELECT id, pg_notify('regrip', id::text) FROM gone";
         match self.link.run("removing a download", delete, &[&id]).await?.is_empty() {
             true => Err(Error::NoSuchDownload(id)),
             false => Ok(()),
@@ -192,12 +196,12 @@ impl SendLedger for PostgresLedger {
                     not_before = clock_timestamp() + nullif($4::float8, 0) * interval '1 millisecond'
                 WHERE id = $1 AND owner = $2 AND token = $3 RETURNING id),
             ended AS (DELETE FROM origin_leases USING released WHERE download_id = released.id)
-            SELECT pg_notify('regrip', '') FROM released";
+            SELECT CASE WHEN $4::float8 = 0 THEN pg_notify('regrip', 'work') END FROM released";
         let params: [super::link::Param<'_>; 4] = [&id, &worker(owner), &token, &(rest.as_secs_f64() * 1000.0)];
         self.link.run("releasing a download", release, &params).await.map(drop)
     }
 
-    /// Returns when a worker announced something, and now and then without that.
+    /// Returns when another process changed a row that this one has claimed, and now and then without that.
     async fn changes(&self) {
         let look = async {
             Timer::after(LOOK_EVERY).await;

@@ -5,10 +5,11 @@
 //! that the second time changes nothing.
 
 use super::address::{ConnectError, DatabaseAddress};
+use super::ledger::Tokens;
 use crate::sync::lock;
 use crate::time::{DurationCounts, Histogram};
 use futures::future::{Either, select};
-use regrip_core::Error;
+use regrip_core::{DownloadId, Error};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::FutureExt;
 use smol::{Task, Timer};
@@ -43,8 +44,12 @@ pub(super) struct Link {
     failing: Mutex<Option<Instant>>,
     waiting: AtomicUsize,
     answered: Histogram,
-    /// Two wait for what is announced.
-    news: [(Sender<()>, Receiver<()>); 2],
+    /// The rows of this process, whose changes are of interest; `None` if nobody waits for what is announced.
+    claimed: Option<Tokens>,
+    /// A row of this process was changed.
+    changes: (Sender<()>, Receiver<()>),
+    /// There may be something to claim.
+    work: (Sender<()>, Receiver<()>),
 }
 
 #[derive(Default)]
@@ -82,7 +87,7 @@ enum Unanswered {
 }
 
 impl Link {
-    pub(super) fn new(target: DatabaseAddress, patience: Duration) -> Self {
+    pub(super) fn new(target: DatabaseAddress, patience: Duration, claimed: Option<Tokens>) -> Self {
         Link {
             target,
             patience,
@@ -90,7 +95,9 @@ impl Link {
             failing: Mutex::default(),
             waiting: AtomicUsize::new(0),
             answered: Histogram::default(),
-            news: [bounded(1), bounded(1)],
+            claimed,
+            changes: bounded(1),
+            work: bounded(1),
         }
     }
 
@@ -101,14 +108,14 @@ impl Link {
         Ok(())
     }
 
-    /// Waits until something was announced, or the connection has changed: for [`changes`](regrip_core::ledger::Ledger::changes).
+    /// Waits until a row of this process may have been changed.
     pub(super) async fn changed(&self) {
-        let _ = self.news[0].1.recv().await;
+        let _ = self.changes.1.recv().await;
     }
 
-    /// The same, for who looks for work.
+    /// Waits until there may be something to claim.
     pub(super) async fn announced(&self) {
-        let _ = self.news[1].1.recv().await;
+        let _ = self.work.1.recv().await;
     }
 
     /// Returns `true` if the database has not answered for longer than a person would wait.
@@ -176,8 +183,9 @@ impl Link {
     }
 
     async fn once(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Unanswered> {
+        // Each host has its own time; of many who ask, one connects.
         let late = async {
-            Timer::after(ANSWER_WITHIN).await;
+            Timer::after(ANSWER_WITHIN.max(self.target.connects_within())).await;
             Err(Gone::Late(self.target.to_string()))
         };
         let session = async { Ok(self.session().await?) };
@@ -221,15 +229,24 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Arc<OpenLink>, ConnectError> {
-        let news = self.news.each_ref().map(|(sender, _)| sender.clone());
-        let notified = move || {
-            for sender in &news {
+        let notified = self.claimed.clone().map(|claimed| {
+            let (changes, work) = (self.changes.0.clone(), self.work.0.clone());
+            // The payload is the id of a row that was changed. Without a number it is about work alone, and without a payload the
+            // connection has changed, so that everything may have been missed.
+            move |payload: Option<&str>| {
+                let of_row = payload.map(|payload| payload.parse::<DownloadId>().ok());
+                let is_own = of_row.is_none_or(|id| id.is_some_and(|id| lock(&claimed).contains_key(&id)));
                 // One pending signal is enough.
-                let _ = sender.try_send(());
+                if is_own {
+                    let _ = changes.try_send(());
+                }
+                let _ = work.try_send(());
             }
-        };
+        });
         let (client, driver) = self.target.connect(notified.clone()).await?;
-        notified(); // what was announced before was not received
+        if let Some(notified) = notified {
+            notified(None);
+        }
         Ok(Arc::new(OpenLink { client, statements: Mutex::default(), _driver: driver }))
     }
 

@@ -2,7 +2,7 @@
 
 use super::link::{Link, Param};
 use crate::ledger::{AttemptLine, Import, ImportState, LedgerEntry};
-use crate::store::FileStamp;
+use crate::store::{FileStamp, is_object};
 use crate::time::entropy;
 use crate::time::rfc3339;
 use regrip_core::record::{AttemptEnd, Change, DownloadId, NewAttempt, NewDownload, Restart, Row, Source, Status};
@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::SystemTime;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Json};
 
 /// The columns that are read, but for the release, which may be the largest part.
@@ -43,7 +44,7 @@ const WRITE: &str = "WITH written AS (
         FROM written, unnest($20::bigint[], $21::text[]) AS of_attempt (attempt, line)
         ON CONFLICT (download_id, attempt) DO UPDATE SET line = excluded.line),
     ended AS (DELETE FROM origin_leases USING written WHERE $19 AND download_id = written.id)
-    SELECT CASE WHEN $22 THEN pg_notify('regrip', '') END FROM written";
+    SELECT CASE WHEN $22 THEN pg_notify('regrip', id::text) END FROM written";
 
 /// The parameters of a statement that adds rows: arrays, the time, and a number drawn for the call.
 macro_rules! new_rows {
@@ -53,7 +54,7 @@ macro_rules! new_rows {
     };
 }
 
-/// A second time it finds the row of the first.
+/// A second time it finds the row of the first. Nothing is added beside an unfinished row of the destination.
 const INSERT: &str = concat!(
     "WITH before AS (SELECT id FROM downloads WHERE dest_path = ANY($2) AND nonce = $8),
     added AS (
@@ -62,12 +63,14 @@ const INSERT: &str = concat!(
         SELECT record::json, 'queued', dest_path, url, origin, peer_id, item_id, $7, $7, $8, $8 FROM ",
     new_rows!(),
     " WHERE NOT EXISTS (SELECT FROM before)
+        ON CONFLICT DO NOTHING
         RETURNING id),
-    notified AS (SELECT pg_notify('regrip', '') FROM added)
+    notified AS (SELECT pg_notify('regrip', 'work') FROM added)
     SELECT id, (SELECT count(*) FROM notified) FROM added UNION ALL SELECT id, NULL FROM before"
 );
 
-/// Of two that add the same at the same time one waits for the other and then adds nothing, because `batch_key` is unique.
+/// Of two that add the same at the same time one waits for the other and then adds nothing: `batch_key` is unique, and so is the
+/// destination of an unfinished row.
 const INSERT_NEW: &str = concat!(
     "WITH before AS (SELECT id, dest_path FROM downloads WHERE dest_path = ANY($2) AND nonce = $8),
     added AS (
@@ -77,9 +80,9 @@ const INSERT_NEW: &str = concat!(
     new_rows!(),
     " WHERE NOT EXISTS (SELECT FROM downloads d WHERE d.dest_path = new.dest_path)
         ORDER BY place
-        ON CONFLICT (batch_key) DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING id, dest_path),
-    notified AS (SELECT pg_notify('regrip', '') FROM (SELECT FROM added LIMIT 1) of_any)
+    notified AS (SELECT pg_notify('regrip', 'work') FROM (SELECT FROM added LIMIT 1) of_any)
     SELECT id, dest_path, (SELECT count(*) FROM notified) FROM added
     UNION ALL SELECT id, dest_path, NULL FROM before"
 );
@@ -123,7 +126,8 @@ impl Transaction<'_> {
     /// result, and the row as it is now.
     ///
     /// # Errors
-    /// That of `change`, `PartLocked` if somebody else has the claim, `NoSuchDownload`, `Ledger`, `DiskFull`.
+    /// That of `change`, `PartLocked` if somebody else has the claim, `DestinationBusy` if it is taken up beside another unfinished one
+    /// of its destination, `NoSuchDownload`, `Ledger`, `DiskFull`.
     pub(super) async fn run<T>(
         &self,
         is_of_user: bool,
@@ -186,7 +190,10 @@ impl Transaction<'_> {
             &lines,
             &(is_of_user || row.status == Status::Queued),
         ];
-        Ok(!self.link.run(self.what, WRITE, &params).await?.is_empty())
+        match self.link.run(self.what, WRITE, &params).await {
+            Err(error) if is_taken(&error) => Err(busy(self.link, &row.new.destination).await?),
+            written => Ok(!written?.is_empty()),
+        }
     }
 }
 
@@ -195,8 +202,28 @@ pub(super) async fn insert(link: &Link, new: &NewDownload, at: SystemTime) -> Re
     let what = "adding a download";
     let columns = NewRows::of(std::slice::from_ref(new), what)?;
     let rows = columns.add(link, (what, INSERT), at).await?;
-    let first = rows.first().ok_or_else(|| Error::Ledger { what: what.to_owned(), source: None })?;
-    get(first, 0, "id")
+    match rows.first() {
+        Some(first) => get(first, 0, "id"),
+        None => Err(busy(link, &new.destination).await?),
+    }
+}
+
+/// The error of a row that may not be unfinished, because another one of its destination is.
+async fn busy(link: &Link, destination: &str) -> Result<Error, Error> {
+    let select = "SELECT id, url FROM downloads
+        WHERE dest_path = $1 AND status IN ('queued', 'downloading', 'waiting', 'paused', 'committing')";
+    let found = link.run("reading a download", select, &[&searched(destination)]).await?;
+    // It may have ended meanwhile.
+    let (id, url) = found.first().map_or((0, String::new()), |row| (row.get("id"), row.get("url")));
+    Ok(Error::DestinationBusy { path: destination.to_owned(), id, url: display_url(&url) })
+}
+
+fn is_taken(error: &Error) -> bool {
+    let Error::Ledger { source: Some(source), .. } = error else {
+        return false;
+    };
+    let source = source.downcast_ref::<tokio_postgres::Error>();
+    source.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
 /// Adds rows for destinations that have none.
@@ -370,9 +397,13 @@ impl Stored {
             Change::AttemptEnded { end, .. } => self.end_line(end, at),
             Change::Restart(restart) | Change::Fresh { restart: Some(restart), .. } => self.note_restart(restart),
             Change::Completed { size, .. } => {
-                // A later run then knows whether the file is unchanged. Without its stamp it reads the file.
-                let stamp = FileStamp::of(Path::new(&self.row.new.destination));
-                self.stamp = stamp.ok().flatten().filter(|stamp| stamp.size == *size);
+                // A later run then knows whether the file is unchanged. Without its stamp it reads the file. That of an object was
+                // recorded with the end of its upload.
+                let destination = Path::new(&self.row.new.destination);
+                if !is_object(destination) {
+                    self.stamp = FileStamp::of(destination).ok().flatten();
+                }
+                self.stamp = self.stamp.filter(|stamp| stamp.size == *size);
                 self.completed_at = Some(at);
             }
             _ => {}

@@ -76,7 +76,21 @@ const REMOVED: &str = concat!(
     " RETURNING object, upload_id),
     parts AS (DELETE FROM upload_parts p USING gone WHERE p.object = gone.object),
     abandoned AS (
-        INSERT INTO abandoned_uploads SELECT object, upload_id FROM gone WHERE upload_id IS NOT NULL AND $4 ON CONFLICT DO NOTHING)
+        INSERT INTO abandoned_uploads SELECT object, upload_id FROM gone WHERE upload_id IS NOT NULL ON CONFLICT DO NOTHING)
+    SELECT 1 WHERE ",
+    not_claimed_by_another!()
+);
+
+/// The file of the download gets the object's stamp: $4 size, $5 time.
+const COMPLETED: &str = concat!(
+    "WITH gone AS (DELETE FROM uploads WHERE object = $1 AND ",
+    not_claimed_by_another!(),
+    " RETURNING object),
+    parts AS (DELETE FROM upload_parts p USING gone WHERE p.object = gone.object),
+    stamped AS (
+        UPDATE downloads d SET completed_size = $4, completed_mtime_ns = $5
+        FROM unnest($2::bigint[], $3::bigint[]) own (id, token)
+        WHERE d.id = own.id AND d.token = own.token AND d.dest_path = $1)
     SELECT 1 WHERE ",
     not_claimed_by_another!()
 );
@@ -172,8 +186,11 @@ impl UploadLedger for PostgresLedger {
             let what = "ending an upload";
             let changed = match end {
                 UploadEnd::Restarted => self.change_upload((what, RESTARTED), &object, &[]).await,
-                UploadEnd::Removed => self.change_upload((what, REMOVED), &object, &[&true]).await,
-                UploadEnd::Completed => self.change_upload((what, REMOVED), &object, &[&false]).await,
+                UploadEnd::Removed => self.change_upload((what, REMOVED), &object, &[]).await,
+                UploadEnd::Completed(stamp) => {
+                    let (size, mtime_ns) = (stamp.map(|stamp| integer(stamp.size)), stamp.map(|stamp| stamp.mtime_ns));
+                    self.change_upload((what, COMPLETED), &object, &[&size, &mtime_ns]).await
+                }
             };
             changed.map(drop)
         };

@@ -3,7 +3,7 @@
 use super::database::Fault;
 use super::database::{integer, time};
 use super::{catalogue, rows};
-use crate::store::FileStamp;
+use crate::store::{FileStamp, is_object};
 use regrip_core::record::{
     Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms, Validators, Waiting,
 };
@@ -288,14 +288,22 @@ impl Update<'_> {
         )
     }
 
-    /// With the file's stamp: a later run then knows whether it is unchanged. Without one it reads the file.
+    /// With the file's stamp: a later run then knows whether it is unchanged. Without one it reads the file. That of an object was
+    /// recorded with the end of its upload.
     fn completed(&mut self, size: u64, warning: Option<&Failure>) -> Result<(), Fault> {
         if self.columns.contains("expected_bytes_mismatch") {
             self.write()?;
         }
-        let mut select = self.transaction.prepare_cached("SELECT dest_path FROM downloads WHERE id = ?1")?;
-        let path: Option<String> = select.query_row([self.id], |row| row.get(0)).optional()?;
-        let stamp = path.and_then(|path| FileStamp::of(path.as_ref()).ok()?);
+        let mut select = self
+            .transaction
+            .prepare_cached("SELECT dest_path, completed_size, completed_mtime_ns FROM downloads WHERE id = ?1")?;
+        let found = select.query_row([self.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        let stamp = found.and_then(|(path, recorded, mtime_ns): (String, Option<i64>, Option<i64>)| {
+            match is_object(path.as_ref()) {
+                true => Some(FileStamp { size: u64::try_from(recorded?).ok()?, mtime_ns: mtime_ns? }),
+                false => FileStamp::of(path.as_ref()).ok()?,
+            }
+        });
         let stamp = stamp.filter(|stamp| stamp.size == size);
         self.stands_with(
             Status::Completed,

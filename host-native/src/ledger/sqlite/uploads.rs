@@ -115,7 +115,12 @@ fn upload(transaction: &Transaction<'_>, object: &str) -> Result<Option<Upload>,
 }
 
 fn end_upload(transaction: &Transaction<'_>, object: &str, end: UploadEnd) -> Result<(), Fault> {
-    if end != UploadEnd::Completed {
+    if let UploadEnd::Completed(stamp) = end {
+        let set = "UPDATE downloads SET completed_size = ?2, completed_mtime_ns = ?3
+            WHERE dest_path = ?1 AND status = 'committing'";
+        let (size, mtime_ns) = (stamp.map(|stamp| integer(stamp.size)), stamp.map(|stamp| stamp.mtime_ns));
+        transaction.prepare_cached(set)?.execute(params![object, size, mtime_ns])?;
+    } else {
         let insert = "INSERT OR IGNORE INTO abandoned_uploads (object, upload_id)
             SELECT object, upload_id FROM uploads WHERE object = ?1 AND upload_id IS NOT NULL";
         transaction.prepare_cached(insert)?.execute([object])?;
@@ -126,7 +131,7 @@ fn end_upload(transaction: &Transaction<'_>, object: &str, end: UploadEnd) -> Re
             "UPDATE uploads SET upload_id = NULL, generation = generation + 1
                 WHERE object = ?1 AND upload_id IS NOT NULL"
         }
-        UploadEnd::Completed | UploadEnd::Removed => "DELETE FROM uploads WHERE object = ?1",
+        UploadEnd::Completed(_) | UploadEnd::Removed => "DELETE FROM uploads WHERE object = ?1",
     };
     transaction.prepare_cached(change)?.execute([object])?;
     Ok(())

@@ -4,6 +4,7 @@
 //! uploaded: that is the part's affair.
 
 use super::uploads::UploadedPart;
+use crate::store::version::FileStamp;
 use crate::transport::{Header, HttpTransport};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -166,6 +167,14 @@ pub(super) struct ObjectHead {
     pub(super) modified: SystemTime,
     /// The tag of the upload that made it, if it is one of ours.
     pub(super) tag: Option<String>,
+}
+
+impl ObjectHead {
+    /// By which the object is known to be unchanged later. The time is the storage's.
+    pub(super) fn stamp(&self) -> FileStamp {
+        let since_1970 = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        FileStamp { size: self.size, mtime_ns: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX) }
+    }
 }
 
 /// Why a request failed.
@@ -415,6 +424,19 @@ impl S3Client {
                     Timer::after(self.policy.base_delay).await;
                 }
             }
+        }
+    }
+
+    /// Deletes an object. One that does not exist is deleted.
+    pub(super) async fn delete(&self, object: &ObjectName) -> Result<(), StorageFault> {
+        let keys = &self.settings.credentials;
+        let answer = self.retry(async || {
+            let bucket = self.bucket(object)?;
+            self.ask(bucket.delete_object(Some(keys), object.key()), &[], Bytes::new()).await
+        });
+        match answer.await {
+            Err(fault) if !fault.has_status(&[404]) => Err(fault),
+            _ => Ok(()),
         }
     }
 

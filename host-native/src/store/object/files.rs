@@ -55,6 +55,17 @@ impl FileStore {
         }
     }
 
+    /// Deletes a completed file.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub(crate) async fn delete(&self, destination: &Path) -> Result<(), Error> {
+        match self.objects_of(&destination.to_string_lossy())? {
+            Some(objects) => objects.delete(&destination.to_string_lossy()).await,
+            None => self.disk.delete(destination).await,
+        }
+    }
+
     /// Asks the storage of a folder, or of a prefix, whether it answers.
     ///
     /// # Errors

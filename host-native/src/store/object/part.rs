@@ -25,7 +25,7 @@ const LARGEST_OBJECT_BYTES: u64 = 5 << 40;
 const MOST_PARTS: usize = 10_000;
 const PLANNED_PARTS: u64 = 9_500;
 /// Parts of a file of unknown size double after this many.
-const DOUBLED_AFTER: usize = 1000;
+const DOUBLED_AFTER: usize = 990;
 /// The most bytes on their way beside the buffer, unless a single part has more.
 const ON_THEIR_WAY_BYTES: u64 = 16 << 20;
 /// All bytes that the ledger has are there in every process.

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How long the storage has for the head of its answer, from the first byte of a part that is sent.
 const SENT_WITHIN: Duration = Duration::from_secs(300);
@@ -97,10 +97,16 @@ impl ObjectStore {
     /// # Errors
     /// `Disk` if the storage does not answer.
     pub async fn look_at(&self, object: &str) -> Result<Option<FileStamp>, Error> {
-        let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let mtime_ns = |head: &ObjectHead| i64::try_from(since_1970(head.modified)).unwrap_or(i64::MAX);
-        let head = self.head(&self.named(object)?).await?;
-        Ok(head.map(|head| FileStamp { size: head.size, mtime_ns: mtime_ns(&head) }))
+        Ok(self.head(&self.named(object)?).await?.as_ref().map(ObjectHead::stamp))
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub(super) async fn delete(&self, object: &str) -> Result<(), Error> {
+        let object = self.named(object)?;
+        self.0.client.delete(&object).await.map_err(|fault| fault.of("delete", &object))
     }
 
     /// Aborts the uploads that were given up: of one object, or of all.
@@ -273,7 +279,10 @@ impl PartStore for ObjectStore {
             false => fault.of("complete the upload to", &part.object),
         })?;
         let _ = std::fs::remove_file(self.lock_path(&part.object)); // an empty file, which the next upload would use
-        Ok(match self.ledger().end_upload(destination.to_owned(), UploadEnd::Completed).await {
+        // The storage's clock is not this machine's, so what it says now is what a later look is compared with.
+        let made = self.head(&part.object).await.ok().flatten().filter(|head| head.tag.as_ref() == Some(&tag));
+        let end = UploadEnd::Completed(made.as_ref().map(ObjectHead::stamp));
+        Ok(match self.ledger().end_upload(destination.to_owned(), end).await {
             Ok(()) => Committed::Durable,
             Err(error) => Committed::WithWarning(error),
         })
@@ -283,17 +292,18 @@ impl PartStore for ObjectStore {
         let object = self.named(destination)?;
         let upload = self.ledger().upload(self.of_part(part)?.as_str().to_owned()).await?;
         let PartToken(token) = &committing.token;
-        let is_file = |head: ObjectHead| {
-            let tag = head.tag.unwrap_or_default();
+        let is_file = |head: &ObjectHead| {
+            let tag = head.tag.clone().unwrap_or_default();
             head.size == committing.size
                 && match &upload {
                     Some(upload) => upload.token == *token && tag == upload.tag(),
                     None => tag.rsplit_once('-').is_some_and(|(of, _)| of == token),
                 }
         };
-        if self.head(&object).await?.is_some_and(is_file) {
+        if let Some(head) = self.head(&object).await?.filter(is_file) {
             if upload.is_some() {
-                self.ledger().end_upload(destination.to_owned(), UploadEnd::Completed).await?;
+                let end = UploadEnd::Completed(Some(head.stamp()));
+                self.ledger().end_upload(destination.to_owned(), end).await?;
             }
             return Ok(Found::Destination);
         }

@@ -1,5 +1,6 @@
 //! What the ledger records of multipart uploads.
 
+use crate::store::version::FileStamp;
 use futures::future::BoxFuture;
 use regrip_core::{Algorithm, Error};
 use std::fmt;
@@ -40,8 +41,8 @@ pub struct UploadedPart {
 /// How an upload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadEnd {
-    /// The object has its bytes.
-    Completed,
+    /// The object has its bytes, and this stamp, if the storage said so. It is that of the download's file from then on.
+    Completed(Option<FileStamp>),
     /// Its bytes were discarded; another upload begins, with the next generation if there was one.
     Restarted,
     /// The partial data was removed.
