@@ -16,10 +16,10 @@ pub fn release(json: &[u8]) -> Result<Release, Error> {
     Release::read(value)
 }
 
-/// The files of a Metalink document: name, size in bytes, sources. `None` if the document is refused.
-pub fn metalink(text: &str) -> Option<Vec<(String, Option<u64>, Vec<String>)>> {
-    let files = metalink::parse(text).ok()?;
-    Some(files.into_iter().flatten().map(|file| (file.name, file.size, file.urls)).collect())
+/// The files of a Metalink document, each with its sources; none if the document is refused.
+pub fn metalink(text: &str) -> Vec<(String, Vec<String>)> {
+    let files = metalink::parse(text).unwrap_or_default();
+    files.into_iter().flatten().map(|file| (file.name, file.urls)).collect()
 }
 
 /// A URL without its userinfo, and the name of the file that it gives.
@@ -39,7 +39,7 @@ pub fn asked_download(json: &[u8]) -> Option<String> {
     crate::api::read_wish(json)
 }
 
-/// The fields and the sizes of the files of a form, as the download client's API reads it.
-pub fn form(kind: &str, body: &[u8]) -> Option<(Vec<(String, String)>, Vec<usize>)> {
+/// The bytes of the fields and files of a form, as the download client's API reads it.
+pub fn form(kind: &str, body: &[u8]) -> Option<usize> {
     crate::api::read_form(kind, body)
 }

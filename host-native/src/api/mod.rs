@@ -139,8 +139,9 @@ pub(crate) fn read_wish(json: &[u8]) -> Option<String> {
     downloads::read_wish(json)
 }
 
-/// A form of the download client's API, for [`fuzzed`](crate::fuzzed).
-pub(crate) fn read_form(kind: &str, body: &[u8]) -> Option<(Vec<(String, String)>, Vec<usize>)> {
+/// The bytes of a form of the download client's API, for [`fuzzed`](crate::fuzzed).
+pub(crate) fn read_form(kind: &str, body: &[u8]) -> Option<usize> {
     let form = smol::block_on(torrent_json::Form::of(Vec::new(), kind, bytes::Bytes::copy_from_slice(body))).ok()?;
-    Some((form.fields.into_iter().collect(), form.files.iter().map(bytes::Bytes::len).collect()))
+    let texts = form.fields.iter().map(|(name, value)| name.len() + value.len());
+    Some(texts.chain(form.files.iter().map(bytes::Bytes::len)).sum())
 }

@@ -13,6 +13,7 @@
 //! query, names that strangers chose come quoted.
 
 use super::folders::{DataFolder, DataFolderRefused};
+use super::memory::give_back_what_is_freed;
 use super::reload::Settings;
 use super::service::Service;
 use super::{finish, import_poll, queue, reload, service};
@@ -136,6 +137,7 @@ pub enum ServeError {
 /// # Errors
 /// What keeps it from starting; nothing was downloaded then.
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    give_back_what_is_freed();
     start_log(options.log);
     let Loaded { config, warnings } = options.loaded;
     for warning in warnings {
