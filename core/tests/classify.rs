@@ -1,6 +1,6 @@
 //! Transient or permanent: every kind of error, and every status.
 
-use regrip_core::classify::{class_of_status, is_of_the_release};
+use regrip_core::classify::{class_of_status, is_of_the_release, is_of_this_machine};
 use regrip_core::error::Timeout;
 use regrip_core::{Algorithm, Checksum, Class, Error, Status, class, is_transient};
 use std::collections::BTreeSet;
@@ -162,4 +162,24 @@ fn only_what_another_release_can_mend_is_the_releases_fault() {
     }
     let of_the_release: Vec<u16> = (400..=599).filter(|code| is_of_the_release(&status(*code))).collect();
     assert_eq!(of_the_release, [404, 410]);
+}
+
+#[test]
+fn a_class_is_read_back_from_its_own_name() {
+    assert_eq!([Transient, Permanent].map(|class| Class::named(class.name())), [Some(Transient), Some(Permanent)]);
+    assert_eq!(Class::named("permanently"), None);
+}
+
+#[test]
+fn a_disk_a_ledger_and_another_process_are_of_this_machine_and_a_connection_and_a_digest_are_not() {
+    let path = || "/films/film.mkv.part".to_owned();
+    let here = [
+        Error::DiskFull { path: path(), source: None },
+        Error::Ledger { what: "writing".to_owned(), source: None },
+        Error::PartLocked { path: path(), pid: None, lock_file: None },
+    ];
+    assert!(here.iter().all(|error| is_of_this_machine(&error.code())));
+    let elsewhere =
+        [Error::Network { what: "connecting".to_owned(), source: None }, Error::Shrunk { bytes: 1, held: 2 }];
+    assert!(!elsewhere.iter().any(|error| is_of_this_machine(&error.code())));
 }

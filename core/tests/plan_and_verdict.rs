@@ -467,6 +467,9 @@ fn what_a_full_response_is_worth_by_its_size_and_type() {
         (film, html, Some(9000), "film.HTM", "compare"),
         (html, html, Some(999), "film.mkv", "Shrunk"),
         (html, film, Some(9000), "film.mkv", "compare"),
+        (html, film, Some(999), "film.mkv", "Shrunk"),
+        (html, film, Some(999), "page.html", "UnexpectedPage"),
+        (html, json, Some(999), "film.mkv", "UnexpectedPage"),
         ("text/plain", json, None, "notes", "compare"),
         // No type was held.
         ("", film, Some(999), "film.mkv", "Shrunk"),

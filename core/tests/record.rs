@@ -540,3 +540,42 @@ fn the_same_url_or_the_same_item_of_the_same_peer_is_the_same_source() {
         assert_eq!(other.is_same(&one), expected, "{other:?} {one:?}");
     }
 }
+
+#[test]
+fn every_outcome_and_every_source_of_a_digest_has_its_word_and_is_found_by_it() {
+    let outcomes = ["completed", "failed", "cancelled", "interrupted"];
+    assert_eq!(Outcome::ALL.map(Outcome::name), outcomes);
+    assert_eq!(outcomes.map(Outcome::named), Outcome::ALL.map(Some));
+    assert_eq!(Outcome::named("done"), None);
+    use DigestSource::{Asked, Caller, Peer, ReprDigest, SeveralSources};
+    let sources = [Caller, Peer, ReprDigest, Asked, SeveralSources];
+    let words = ["caller", "peer", "repr_digest", "asked", "several_sources"];
+    assert_eq!(sources.map(DigestSource::name), words);
+    assert_eq!(words.map(DigestSource::named), sources.map(Some));
+    assert_eq!(DigestSource::named("repr-digest"), None);
+}
+
+#[test]
+fn a_row_has_the_digests_of_their_algorithms() {
+    let wanted = Checksum::new(Algorithm::Sha512, &"a".repeat(128)).unwrap();
+    let md5 = DigestRow { got: Some("0".repeat(32)), ..DigestRow::asked(Algorithm::Md5) };
+    let mut new = new_download("http://peer.example/film.mkv", "/films/film.mkv");
+    new.digests = vec![md5, DigestRow::wanted(wanted.clone(), DigestSource::Caller)];
+    let row = Row::new(1, new);
+    assert_eq!(row.got(Algorithm::Md5), Some(&*"0".repeat(32)));
+    assert_eq!(row.got(Algorithm::Sha512), None);
+    assert_eq!(row.wanted(Algorithm::Sha512), Some(&*wanted.hex));
+    assert_eq!(row.wanted(Algorithm::Md5), None);
+}
+
+#[test]
+fn a_mirror_of_one_request_that_another_one_begins_with_is_the_same_download() {
+    let url = |name: &str| format!("http://{name}.example/film.mkv");
+    let mut first = new_download(&url("a"), "/films/film.mkv");
+    first.mirrors = vec![url("b")];
+    let source = |name: &str| Source::Url { url: url(name) };
+    assert!(first.is_same(&source("b"), &[]));
+    assert!(first.is_same(&source("c"), &[url("a")]));
+    assert!(!first.is_same(&source("c"), &[url("d")]));
+    assert!(!first.is_same(&source("c"), &[url("b")]), "a mirror in common is not enough");
+}

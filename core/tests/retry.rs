@@ -281,3 +281,8 @@ fn the_failed_operation_is_dropped_before_the_delay() {
     clock.run(async { assert!(futures::poll!(future.as_mut()).is_pending()) });
     assert_eq!((std::rc::Rc::strong_count(&held), clock.timers()), (1, 1));
 }
+
+#[test]
+fn who_asked_for_a_wait_has_a_name() {
+    assert_eq!([AskedBy::Jitter, AskedBy::RetryAfter].map(AskedBy::name), ["jitter", "retry_after"]);
+}

@@ -32,7 +32,11 @@ pub(super) async fn while_claimed<H: Host, T>(
     part: &str,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
-    let lease = shared.host.ledger().lease().filter(|_| !H::ALONE);
+    let mut work = pin!(work);
+    if H::ALONE {
+        return work.await;
+    }
+    let lease = shared.host.ledger().lease();
     let clock = shared.host.clock();
     let extended_at = Mutex::new(clock.now_with_suspension());
     if let Some(lease) = lease
@@ -41,7 +45,6 @@ pub(super) async fn while_claimed<H: Host, T>(
         return Err(taken(part));
     }
     let mut lost = pin!(unless_alone::<H, _>(lost(shared, id, owner, lease, &extended_at)));
-    let mut work = pin!(work);
     poll_fn(|context| {
         // The claim first, before another byte is written: after the machine was suspended no timer has fired yet.
         let is_over = lease.is_some_and(|lease| clock.now_with_suspension().since(*lock(&extended_at)) >= lasts(lease));

@@ -103,11 +103,12 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     closed
 }
 
-/// A cancel that was accepted while the drive ended for another reason counts.
+/// A cancel that was accepted while the drive ended for another reason counts. A file that its digest refused has failed all the same:
+/// whoever retries it must know that its bytes do not count.
 fn unless_cancelled(signal: &mut StopSignal, error: Failed) -> Failed {
     match signal.close() {
-        Some(Stop::Cancel) => Error::Cancelled.into(),
-        Some(Stop::Pause | Stop::End) | None => error,
+        Some(Stop::Cancel) if !matches!(*error, Error::DigestMismatch { .. }) => Error::Cancelled.into(),
+        Some(_) | None => error,
     }
 }
 

@@ -335,6 +335,7 @@ test("workers_that_share_the_ledger_are_listed_with_what_they_drive", async (t) 
     seen_at: now,
     leases: names.map((filename, number) => ({ id: number + 1, filename, claimed_at: now, ends_in_ms: 20000 })),
     leases_count: names.length,
+    trouble: state === "waiting" ? "the storage does not answer" : null,
   });
   const page = await open(t, browser, mock);
   assert.equal(await page.locator("#workers").isHidden(), true);
@@ -343,6 +344,9 @@ test("workers_that_share_the_ledger_are_listed_with_what_they_drive", async (t) 
   await sees(page.locator("#workers"), "film.mkv");
   await sees(page.locator("#workers"), "<b>beta</b> 7");
   assert.equal(await page.locator("#workers .bad").innerText(), "lost");
+  mock.workers = [worker("gamma", "waiting", [])];
+  await sees(page.locator("#workers"), "the storage does not answer");
+  assert.equal(await page.locator("#workers .bad").innerText(), "waiting");
 });
 
 test("many_stubs_are_shown_by_pages", async (t) => {

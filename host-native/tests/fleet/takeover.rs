@@ -130,8 +130,8 @@ fn whatever_happens_to_workers_each_file_is_delivered_once() {
     let faults = number("REGRIP_FLEET_FAULTS").unwrap_or(8);
     let seed = number("REGRIP_FLEET_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("REGRIP_FLEET_SEED={seed}");
-    // So slow that there is something left to do until the last fault.
-    let fleet = Fleet::new(files, 1_500_000);
+    // So slow that there is something left to do until the last fault, a few seconds after the one before.
+    let fleet = Fleet::new(files, SIZE * files / (20 * faults.max(1)));
     let mut workers = [fleet.worker(), fleet.worker(), fleet.worker()];
     let urls = (0..files).map(|number| json!({ "url": fleet.origin.url(&format!("/{number}.mkv")) }));
     let (status, added) = workers[0].post("/api/batch", &json!({ "downloads": urls.collect::<Vec<_>>() }));

@@ -596,9 +596,9 @@ impl Ledger for SimLedger {
         }
         self.after(claimed).await
     }
-    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
         self.before("release", owner).await?;
-        self.inner.release(id, owner).await?;
+        self.inner.release(id, owner, rest).await?;
         self.after(()).await
     }
     async fn changes(&self) {

@@ -62,9 +62,10 @@ function workerItem(worker) {
   return sideItem(
     `${worker.host} ${worker.pid}`,
     worker.state,
-    worker.state === "lost",
+    ["lost", "waiting"].includes(worker.state),
     joined(worker.address, `up to ${worker.permits} at once`, `seen ${ago(worker.seen_at)}`),
     joined(...shown, more > 0 && `${more} more`),
+    worker.trouble,
   );
 }
 
