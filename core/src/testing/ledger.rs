@@ -168,7 +168,7 @@ impl Tables {
     }
 
     fn line(&mut self, id: DownloadId, attempt: u32) -> Option<&mut Line> {
-        self.lines.iter_mut().find(|(row, line)| *row == id && line.attempt == attempt).map(|(_, line)| line)
+        self.lines.iter_mut().rev().find(|(row, line)| *row == id && line.attempt == attempt).map(|(_, line)| line)
     }
 }
 

@@ -185,18 +185,14 @@ impl Disk {
 
     /// Changes names until the next power loss; [`sync_names`](Self::sync_names) makes that durable.
     fn rename(&mut self, naming: Naming) {
-        for (name, inode) in &naming {
-            match inode {
-                Some(inode) => self.names.insert(name.clone(), *inode),
-                None => self.names.remove(name),
-            };
-        }
+        apply(&mut self.names, &naming);
         self.unsynced_names.push(naming);
     }
 
     fn sync_names(&mut self) {
-        self.durable_names = self.names.clone();
-        self.unsynced_names.clear();
+        for naming in std::mem::take(&mut self.unsynced_names) {
+            apply(&mut self.durable_names, &naming);
+        }
     }
 
     fn create_unnamed(&mut self) -> u64 {
@@ -207,6 +203,15 @@ impl Disk {
 
     fn used(&self) -> u64 {
         self.files.values().map(|file| file.bytes.len() as u64).sum()
+    }
+}
+
+fn apply(names: &mut BTreeMap<String, u64>, naming: &Naming) {
+    for (name, inode) in naming {
+        match inode {
+            Some(inode) => names.insert(name.clone(), *inode),
+            None => names.remove(name),
+        };
     }
 }
 
