@@ -46,7 +46,6 @@ pub mod error_code;
 pub mod event;
 pub mod host;
 pub mod ledger;
-mod limits;
 pub mod name;
 pub mod random;
 pub mod record;
@@ -87,6 +86,8 @@ pub mod peer;
 mod pieces;
 mod pump;
 pub mod resume;
+#[cfg(feature = "testing")]
+mod schedule;
 pub mod semaphore;
 mod sources;
 mod split;

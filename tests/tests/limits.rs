@@ -1,4 +1,4 @@
-//! The tables of `core/src/limits.rs` and `host-native/src/limits.rs`: every limit of a queue, a body, a head or a name, from the
+//! The tables of `core/src/limits.md` and `host-native/src/limits.md`: every limit of a queue, a body, a head or a name, from the
 //! constants themselves. Their names say which of them are limits.
 
 use std::fmt::Write;
@@ -26,7 +26,7 @@ const WORDS: [&str; 16] = [
 ];
 
 /// What follows is written by this test.
-const MARK: &str = "//! | limit | of | constant |\n//! |---|---|---|\n";
+const MARK: &str = "| limit | of | constant |\n|---|---|---|\n";
 
 #[test]
 fn every_limit_is_in_the_table_of_its_crate() {
@@ -36,7 +36,7 @@ fn every_limit_is_in_the_table_of_its_crate() {
         for file in files(&sources) {
             add_limits(&mut table, &file, &sources);
         }
-        let path = sources.join("limits.rs");
+        let path = sources.join("limits.md");
         let page = fs::read_to_string(&path).expect("it is there");
         let (head, _) = page.split_once(MARK).expect("it has a table");
         if format!("{head}{table}") != page {
@@ -75,7 +75,7 @@ fn add_limits(table: &mut String, file: &Path, sources: &Path) {
         if is_number && is_limit {
             // The first sentence.
             let of = says.split(". ").next().unwrap_or_default().trim_end_matches('.');
-            writeln!(table, "//! | `{value}` | {of} | `{shown}` `{name}` |").expect("a string takes all");
+            writeln!(table, "| `{value}` | {of} | `{shown}` `{name}` |").expect("a string takes all");
         }
     }
 }
@@ -90,7 +90,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() && name != "testing" {
             found.extend(files(&path));
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "limits.rs" {
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
             found.push(path);
         }
     }

@@ -31,14 +31,12 @@ mod clock;
 pub mod contract;
 mod host;
 mod ledger;
-mod schedule;
 mod store;
 mod transport;
 
+pub use crate::schedule::switch_at_locks;
 pub use clock::{Sleep, VirtualClock};
 pub use host::{Constant, FakeHost, new_download};
 pub use ledger::{Line, MemoryLedger};
-pub(crate) use schedule::lock_in_turn;
-pub use schedule::switch_at_locks;
 pub use store::{MemoryPart, MemoryStore};
 pub use transport::{Asked, FakeBody, FakeTransport, Piece, Reply, Served};

@@ -22,7 +22,6 @@ mod folders;
 mod import;
 mod import_poll;
 mod import_server;
-mod memory;
 mod queue;
 mod reload;
 mod service;
