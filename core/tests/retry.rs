@@ -295,3 +295,8 @@ fn a_retry_that_is_printed_shows_its_policy_and_its_attempt() {
     assert!(shown.starts_with("Retry { policy: RetryPolicy { max_attempts: 2, "), "{shown}");
     assert!(shown.ends_with("attempt: 1, .. }"), "{shown}");
 }
+
+#[test]
+fn a_closure_may_draw_the_delays() {
+    assert_eq!((|max: u64| max / 2).up_to(14), 7);
+}

@@ -127,6 +127,7 @@ fn what_broke_is_requested_before_anything_else_and_no_more_than_is_allowed() {
     assert_eq!(assign(&mut state, &terms, 4, at(500)), None);
     assert_eq!(assign(&mut state, &terms, 3, at(500)), Some((4, 0, MIB + 100, 2 * MIB)));
     assert_eq!(assign(&mut state, &terms, 3, at(500)), Some((5, 0, 3 * MIB, 4 * MIB)));
+    assert!(state.pieces.iter().all(|piece| !piece.is_foreign));
     state.ended = Some(None);
     assert_eq!(assign(&mut state, &terms, 3, at(500)), None);
 }

@@ -71,6 +71,14 @@ fn a_checkpoint_is_due_every_ten_seconds() {
     assert_eq!(world.checkpoints(), [100_000, 400_000, 700_000]);
 }
 
+#[test]
+fn an_attempt_that_changes_nothing_records_no_checkpoint() {
+    let file = content(1000);
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(reply(404, &[], vec![]))]);
+    world.get().expect_err("404 is permanent");
+    assert_eq!(told(&world), ["claimed", "fresh", "checkpoint"]);
+}
+
 fn in_units_of(durable_unit_bytes: u64) -> StoreRules {
     StoreRules { durable_unit_bytes, ..StoreRules::FILE }
 }

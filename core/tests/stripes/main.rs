@@ -338,3 +338,30 @@ fn no_further_connection_is_opened_while_another_download_waits_for_the_origin()
     assert!(is_one_by_one(&times("?1")), "the other one waits all the time: {requests:?}");
     assert!(!is_one_by_one(&times("?2")), "nothing waits any more: {requests:?}");
 }
+
+#[test]
+fn a_connection_is_opened_again_after_another_one_has_ended() {
+    // Pieces of 1 MiB: after the first three, each needs a connection of its own.
+    let config = DownloadsConfig { window_bytes: 4 << 20, connections_per_origin: 4, ..config(4) };
+    let world = world(config, |_, _, honest| Ok(honest));
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(world.clock.elapsed() < seconds(8), "{:?}", world.clock.elapsed());
+}
+
+#[test]
+fn further_connections_are_opened_while_another_download_waits_for_a_permit_of_the_engine() {
+    let config = DownloadsConfig { max_concurrent_downloads: 1, ..config(4) };
+    let world = world(config, |n, _, honest| Ok(Reply { delay: if n == 0 { STEP } else { Duration::ZERO }, ..honest }));
+    let ids = ["1", "2"].map(|item| {
+        let new = new_download(&format!("{}?{item}", world::URL), &format!("/films/{item}.mkv"));
+        world.run(world.engine.accept(new)).unwrap().id
+    });
+    let both = world.run(async { futures::future::join(world.engine.drive(ids[0]), world.engine.drive(ids[1])).await });
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    for item in ["?1", "?2"] {
+        let requests = world.host.transport.requests();
+        let of_item: Vec<_> = requests.iter().filter(|asked| asked.url.ends_with(item)).map(|asked| asked.at).collect();
+        assert!(of_item.len() > 3 && of_item[3] < of_item[0] + seconds(1), "{of_item:?}");
+    }
+}
