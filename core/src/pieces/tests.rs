@@ -271,6 +271,27 @@ fn the_pump_gets_the_bytes_in_order_and_the_memory_is_given_back() {
 }
 
 #[test]
+fn without_a_piece_the_pump_waits_unless_it_has_all_or_no_more_is_requested() {
+    let terms = terms(1);
+    for (from, ended, expected) in [(0, None, Err(false)), (0, Some(None), Err(true)), (100 * MIB, None, Err(true))] {
+        let mut state = State::new(&terms, from, at(0));
+        state.ended = ended;
+        assert_eq!(next(&mut state, &terms), expected);
+    }
+}
+
+#[test]
+fn bytes_that_wait_behind_the_first_response_are_not_dropped_for_it() {
+    let mut terms = terms(1);
+    let mut state = planned(&mut terms, &[0, 0]);
+    receive(&mut state, 2, 5, at(1));
+    state.done(&terms, 2, Ended::Broken(broken()), at(1));
+    assert_eq!(assign(&mut state, &terms, 1, at(1)), Some((3, 0, MIB + 5, 2 * MIB)));
+    state.done(&terms, 3, Ended::Unfit(None), at(1));
+    assert_eq!(ranges(&state), [(0, MIB), (MIB + 5, 2 * MIB)]);
+}
+
+#[test]
 fn a_piece_may_have_its_reservation_and_a_fixed_amount_more() {
     let mut terms = terms(1);
     let mut state = planned(&mut terms, &[0, 0]);
