@@ -321,7 +321,8 @@ impl<'a, H: Host> Job<'a, H> {
         last_segment(&self.row.new.destination)
     }
 
-    /// The validators after a response that continues the version: it need not repeat every field (RFC 9110 §15.3.7).
+    /// The validators after a response that continues the version: it has the held ETag, if there is one, but need not repeat the other
+    /// fields (RFC 9110 §15.3.7).
     pub(crate) fn validators_after(&self, now: &Validators) -> Validators {
         let held = &self.row.validators;
         let same_path = self.candidate.as_ref().is_none_or(|candidate| candidate.same_path);
@@ -329,12 +330,8 @@ impl<'a, H: Host> Job<'a, H> {
             None if same_path => held,
             _ => now,
         };
-        let kept = |now: &Option<String>, held: &Option<String>| match now {
-            None if same_path => held.clone(),
-            now => now.clone(),
-        };
         Validators {
-            etag: kept(&now.etag, &held.etag),
+            etag: now.etag.clone(),
             last_modified: dated.last_modified.clone(),
             last_modified_strong: dated.last_modified_strong,
             content_type: now.content_type.clone().or_else(|| held.content_type.clone()),

@@ -180,4 +180,48 @@ mod tests {
             assert!(SafeName::new(name).is_err(), "{name:?}");
         }
     }
+
+    #[test]
+    fn a_safe_name_is_accepted_unchanged() {
+        let (longest, hex, letters) = ("x".repeat(255), "a1".repeat(32), "x".repeat(64));
+        let (short_lock, other_lock) = (format!("{}.lock", "a".repeat(63)), format!("{letters}.lock"));
+        let names = ["film.mkv", "film.lock", "a.new", "COM", "COM10", "COMA", "console.txt", "lpt", "..a"];
+        for name in names.into_iter().chain([&*longest, &*short_lock, &*other_lock]) {
+            for accepted in [SafeName::new(name), SafeName::on_this_system(name)] {
+                assert_eq!(accepted.as_ref().ok().map(SafeName::as_str), Some(name));
+                assert_eq!(accepted.ok().map(|accepted| accepted.to_string()).as_deref(), Some(name));
+            }
+        }
+        for taken in [format!("{hex}.lock"), format!("{hex}.LOCK"), format!("{hex}.lock.new")] {
+            assert!(SafeName::on_this_system(&taken).is_err(), "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_name_is_shown_up_to_its_80th_character() {
+        let long = format!("{}/", "ü".repeat(80));
+        for (name, expected) in [("a/b", "a/b"), (&*long, &*"ü".repeat(80))] {
+            let refused = SafeName::new(name);
+            assert!(
+                matches!(&refused, Err(Error::NameRefused { name, why }) if name == expected && *why == "it has a path in it"),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_ends_with_a_name_and_a_name_may_end_with_an_extension() {
+        let table = [
+            ("/films/film.mkv", "film.mkv", Some("mkv")),
+            ("C:\\films\\film.tar.gz", "film.tar.gz", Some("gz")),
+            ("film", "film", None),
+            ("films.d/film", "film", None),
+            ("/films/.hidden", ".hidden", None),
+            ("/films/", "", None),
+            ("film.", "film.", Some("")),
+        ];
+        for (path, name, expected) in table {
+            assert_eq!((last_segment(path), extension(path)), (name, expected), "{path}");
+        }
+    }
 }

@@ -535,3 +535,6 @@ fn per_second(bytes: u64, time: Duration) -> u64 {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
     bytes.saturating_mul(1000) / millis
 }
+
+#[cfg(test)]
+mod tests;

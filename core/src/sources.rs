@@ -46,7 +46,7 @@ pub(crate) fn table<'h, H: Host>(job: &Job<'h, H>, taking: &Taking, offset: u64)
     let (config, size) = (&job.config, taking.size?.bytes);
     let connections = config.connections_per_download;
     let strong = taking.validators.etag.as_deref().is_some_and(is_strong_etag);
-    let is_rest = taking.first == offset && taking.end == Some(size) && size > offset;
+    let is_rest = taking.first == offset && taking.end == Some(size);
     let refused = job.one_connection || job.candidate.is_some() || job.row.behaviour.refuses_ranges;
     if connections.most() < 2 || !strong || !is_rest || refused || size.saturating_sub(offset) < LEAST_STRIPED_BYTES {
         return None;

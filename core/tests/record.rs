@@ -228,6 +228,7 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
             assert_eq!(status.admits(change), expected, "{status:?} {change:?}");
         }
         assert_eq!(status.is_active(), open.contains(&status), "{status:?}");
+        assert_eq!(status.is_complete(), [Completed, ImportQueued, Imported].contains(&status), "{status:?}");
         assert_eq!(status.is_finished(), !open.contains(&status) && status != Paused, "{status:?}");
     }
 }
@@ -578,4 +579,44 @@ fn a_mirror_of_one_request_that_another_one_begins_with_is_the_same_download() {
     assert!(first.is_same(&source("c"), &[url("a")]));
     assert!(!first.is_same(&source("c"), &[url("d")]));
     assert!(!first.is_same(&source("c"), &[url("b")]), "a mirror in common is not enough");
+}
+
+#[test]
+fn the_digests_of_a_finished_file_are_one_for_each_algorithm_that_was_computed() {
+    let got = |row, hex: &str| DigestRow { got: Some(hex.to_owned()), ..row };
+    let row = Row {
+        digests: vec![
+            got(wanted(Algorithm::Sha256, "ab", DigestSource::Caller), "ab"),
+            DigestRow::asked(Algorithm::Sha1),
+            got(DigestRow::asked(Algorithm::Md5), "cd"),
+            got(wanted(Algorithm::Sha256, "ab", DigestSource::ReprDigest), "ab"),
+        ],
+        ..full()
+    };
+    assert_eq!(row.checksums(), [checksum(Algorithm::Sha256, "ab"), checksum(Algorithm::Md5, "cd")]);
+}
+
+#[test]
+fn new_terms_keep_what_vouches_for_bytes_of_several_sources_and_what_is_known_of_each_digest() {
+    let caller = |hex| wanted(Algorithm::Sha256, hex, DigestSource::Caller);
+    let several = |hex| wanted(Algorithm::Sha256, hex, DigestSource::SeveralSources);
+    let stated = || wanted(Algorithm::Sha512, "ef", DigestSource::ReprDigest);
+    let asked = || DigestRow::asked(Algorithm::Md5);
+    let done = |row| DigestRow { got: Some("ee".to_owned()), ..hashed(row) };
+    let rows = [
+        // the digests before, those of the terms, those after
+        (vec![caller("ab")], vec![caller("cd")], vec![caller("cd")]),
+        (vec![caller("ab")], vec![caller("ab"), several("ab")], vec![caller("ab"), several("ab")]),
+        (vec![caller("ab"), several("ab")], vec![caller("cd")], vec![caller("cd"), several("cd")]),
+        (vec![several("ab")], vec![several("ab"), caller("cd")], vec![caller("cd"), several("cd")]),
+        (vec![several("ab")], vec![asked()], vec![asked(), several("ab")]),
+        (vec![several("ab"), stated()], vec![], vec![several("ab"), stated()]),
+        (vec![done(caller("ab"))], vec![asked(), caller("cd")], vec![asked(), done(caller("cd"))]),
+        (vec![done(several("ab"))], vec![caller("cd")], vec![done(caller("cd")), done(several("cd"))]),
+    ];
+    for (before, now, expected) in rows {
+        let mut row = Row { digests: before.clone(), ..full() };
+        row.apply(&Change::Terms(Terms { digests: now.clone(), ..terms() }));
+        assert_eq!(row.digests, expected, "{before:?} {now:?}");
+    }
 }

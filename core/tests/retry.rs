@@ -286,3 +286,17 @@ fn the_failed_operation_is_dropped_before_the_delay() {
 fn who_asked_for_a_wait_has_a_name() {
     assert_eq!([AskedBy::Jitter, AskedBy::RetryAfter].map(AskedBy::name), ["jitter", "retry_after"]);
 }
+
+#[test]
+fn a_retry_that_is_printed_shows_its_policy_and_its_attempt() {
+    let clock = VirtualClock::default();
+    let retry = policy(2, MS, MS).retry(|delay| clock.sleep(delay), Constant(0), |n| ready(Err::<(), _>(fault(n))));
+    let shown = format!("{retry:?}");
+    assert!(shown.starts_with("Retry { policy: RetryPolicy { max_attempts: 2, "), "{shown}");
+    assert!(shown.ends_with("attempt: 1, .. }"), "{shown}");
+}
+
+#[test]
+fn a_closure_may_draw_the_delays() {
+    assert_eq!((|max: u64| max / 2).up_to(14), 7);
+}

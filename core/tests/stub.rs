@@ -223,3 +223,13 @@ fn no_bytes_make_the_reader_panic() {
         }
     }
 }
+
+#[test]
+fn the_info_of_a_stub_is_found_as_its_bytes_are() {
+    let stub = with("jack:1a2b3c4d:42", INFO);
+    assert_eq!(Stub::info_of(stub.as_bytes()), Some(INFO.as_bytes()));
+    for without in ["de", "d4:infe", "d3:fooi1ee", "l4:infoi1ee", "4:info", "", "d4:infoi1"] {
+        assert_eq!(Stub::info_of(without.as_bytes()), None, "{without:?}");
+    }
+    assert_eq!(Stub::info_of(b"d1:ai5e4:infoi1ee"), Some(b"i1e".as_slice()));
+}

@@ -1,6 +1,7 @@
 // Runs the tests of the core against every mutant that cargo-mutants lists for it, all of them in one build.
 //
-//   node tests/mutants/run.mjs [FILE...]   those of some files of core/src, for example `bounds resume`; of all without names
+//   node tests/mutants/run.mjs [FILE...]     those of some files of core/src, for example `bounds resume`; of all without names
+//   node tests/mutants/run.mjs --survivors   those of survivors.txt
 //
 // Needs cargo-mutants. A mutant that no test kills must be in equivalent.txt, with the reason. What was found is kept in the target
 // folder: a second run goes on where the first was stopped, as long as neither the core nor its tests have changed.
@@ -16,6 +17,7 @@ const env = { ...process.env, CARGO_TARGET_DIR: join(target, "build"), RUSTFLAGS
 const PROFILE = ["opt-level=1", "debug=false"].flatMap((one) => ["--config", `profile.dev.${one}`]);
 // A mutant may loop and allocate for ever.
 const MOST_KILOBYTES = 6_000_000;
+const QUICK_MS = 100;
 
 mkdirSync(target, { recursive: true });
 const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" }).split("\0").filter(Boolean);
@@ -26,11 +28,14 @@ const results = join(target, `results-${state.digest("hex").slice(0, 16)}.txt`);
 
 const mutants = listed();
 const wanted = process.argv.slice(2);
+const survivors = new Set(readFileSync(join(import.meta.dirname, "survivors.txt"), "utf8").split("\n").filter((line) => line.startsWith("core/")));
 const chosen = [...mutants.keys()].filter((number) => {
-  const path = mutants[number].file.replace("core/src/", "").replace(".rs", "");
+  const { file, key } = mutants[number];
+  const path = file.replace("core/src/", "").replace(".rs", "");
+  if (wanted[0] === "--survivors") return survivors.has(key.replace(/ @ .*/, ""));
   return wanted.length === 0 || wanted.some((name) => path === name || path.startsWith(`${name}/`));
 });
-const tests = build();
+const programs = build();
 const found = new Map(known());
 await run();
 report();
@@ -116,16 +121,10 @@ function* known() {
 
 async function run() {
   const expressed = new Set(readFileSync(join(target, "expressed.txt"), "utf8").split("\n").filter(Boolean).map((line) => Number(line.split(" ")[0])));
-  for (const test of tests) {
-    const reached = join(target, `reached-${test.name}.txt`);
-    rmSync(reached, { force: true });
-    const begun = Date.now();
-    if (await fails(test, { REGRIP_MUTANTS_REACHED: reached }, 600_000)) throw new Error(`${test.name} fails without a mutant`);
-    test.took = Date.now() - begun;
-    test.reached = new Set(existsSync(reached) ? readFileSync(reached, "utf8").split("\n").filter(Boolean).map(Number) : []);
-  }
+  const tests = [];
+  for (const program of programs) tests.push(...(await measured(program)));
   tests.sort((a, b) => a.took - b.took);
-  console.log(tests.map(({ name, took, reached }) => `${name} ${took} ms ${reached.size}`).join(", "));
+  console.log(`${tests.length} tests, ${(tests.reduce((sum, { took }) => sum + took, 0) / 1000).toFixed(1)} s; the slowest: ${tests.slice(-5).map(({ name, took }) => `${name} ${took} ms`).join(", ")}`);
   const left = chosen.filter((number) => !found.has(number));
   const begun = Date.now();
   for (const [index, number] of left.entries()) {
@@ -133,10 +132,11 @@ async function run() {
     if (expressed.has(number)) {
       const reaching = tests.filter(({ reached }) => reached.has(number));
       if (reaching.length === 0) result = "not reached";
-      for (const test of reaching) {
-        const how = await fails(test, { REGRIP_MUTANT: String(number) }, test.took * 4 + 3000);
+      for (const batch of batches(reaching)) {
+        const took = batch.reduce((sum, test) => sum + test.took, 0);
+        const how = await fails(batch, { REGRIP_MUTANT: String(number) }, took * 4 + 3000);
         if (how) {
-          result = `${how} ${test.name}`;
+          result = how;
           break;
         }
       }
@@ -148,25 +148,54 @@ async function run() {
   }
 }
 
-/** Runs the tests of a binary until the first one fails. */
-function fails(test, variables, timeout) {
+/** Each test of a program: how long it takes, and the mutants that it reaches. No other test can kill these. */
+async function measured({ executable, name: program }) {
+  const names = execFileSync(executable, ["--list", "--format", "terse"], { cwd: join(copy, "core"), encoding: "utf8" });
+  const tests = [];
+  for (const name of [...names.matchAll(/^(.*): test$/gm)].map(([, name]) => name)) {
+    const reached = join(target, "reached.txt");
+    rmSync(reached, { force: true });
+    const test = { executable, program, name };
+    const begun = Date.now();
+    if (await fails([test], { REGRIP_MUTANTS_REACHED: reached }, 600_000)) throw new Error(`${name} fails without a mutant`);
+    test.took = Date.now() - begun;
+    test.reached = new Set(existsSync(reached) ? readFileSync(reached, "utf8").split("\n").filter(Boolean).map(Number) : []);
+    tests.push(test);
+  }
+  return tests;
+}
+
+/** Quick tests of one program run together, slower ones alone and later. */
+function* batches(tests) {
+  const quick = new Map();
+  for (const test of tests.filter(({ took }) => took < QUICK_MS)) {
+    quick.set(test.executable, [...(quick.get(test.executable) ?? []), test]);
+  }
+  yield* quick.values();
+  for (const test of tests.filter(({ took }) => took >= QUICK_MS)) yield [test];
+}
+
+/** Runs tests of one program until the first one fails, and returns how. */
+function fails(batch, variables, timeout) {
   return new Promise((end) => {
-    const shell = `ulimit -v ${MOST_KILOBYTES}; exec "$0" --test-threads=1`;
-    const child = spawn("sh", ["-c", shell, test.executable], { cwd: join(copy, "core"), env: { ...env, ...variables }, stdio: ["ignore", "pipe", "ignore"] });
-    let [failed, late, tail] = [false, false, ""];
+    const [{ executable, program }] = batch;
+    const shell = `ulimit -v ${MOST_KILOBYTES}; exec "$0" --test-threads=1 --exact "$@"`;
+    const words = ["-c", shell, executable, ...batch.map(({ name }) => name)];
+    const child = spawn("sh", words, { cwd: join(copy, "core"), env: { ...env, ...variables }, stdio: ["ignore", "pipe", "ignore"] });
+    let [failed, late, output] = [undefined, false, ""];
     const timer = setTimeout(() => {
       late = true;
       child.kill("SIGKILL");
     }, timeout);
     child.stdout.on("data", (data) => {
-      tail = (tail + data).slice(-400);
-      if (!tail.includes("FAILED")) return;
-      failed = true;
-      child.kill("SIGKILL");
+      output += data;
+      failed ??= /^test (\S+).* \.\.\. FAILED$/m.exec(output)?.[1];
+      if (failed) child.kill("SIGKILL");
     });
     child.on("close", (status) => {
       clearTimeout(timer);
-      end(late ? "never ends in" : failed || status !== 0 ? "killed by" : undefined);
+      const running = [...output.matchAll(/^test (\S+)/gm)].at(-1)?.[1] ?? "";
+      end(late ? `never ends in ${program} ${running}` : failed || status !== 0 ? `killed by ${program} ${failed ?? running}` : undefined);
     });
   });
 }

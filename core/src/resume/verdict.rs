@@ -166,7 +166,7 @@ fn ignores_if_range(ask: &Ask, held: Held<'_>, head: &Head, size: Option<KnownSi
         _ => true,
     };
     let sent = matches!(ask.if_range, Some(IfRange::ETag(_)));
-    sent && same_size && same_version(ask, held, head)
+    sent && same_size && same_version(held, head)
 }
 
 fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
@@ -184,7 +184,7 @@ fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
     if first != ask.first || !total_fits {
         return ask_whole(RestartReason::ContentRangeMismatch);
     }
-    if !same_version(ask, held, head) {
+    if !same_version(held, head) {
         return ask_whole(RestartReason::ValidatorChanged);
     }
     match head.usable_end() {
@@ -195,16 +195,14 @@ fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
 }
 
 /// Returns `true` if a response is of the held version. A held ETag must be sent back unchanged: a missing one counts as different.
-/// The same applies to the date of an If-Range. Another Last-Modified, even a weak one, is another version. A stated digest is no
-/// validator, but a different one shows that the version is another.
-fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
+/// A Last-Modified need not be repeated (RFC 9110 §15.3.7), but another one, even a weak one, is another version, unless a strong
+/// ETag says that it is not. A stated digest is no validator, but a different one shows that the version is another.
+fn same_version(held: Held<'_>, head: &Head) -> bool {
     let digest = states_the_same(held.digests, &head.stated);
     let (held, now) = (held.validators, &head.validators);
     let etag = held.etag.is_none() || now.etag == held.etag;
-    let date = match (strong(held), &ask.if_range) {
-        (Some(IfRange::ETag(_)), _) => true,
-        // It need not be repeated (RFC 9110 §15.3.7).
-        (_, Some(IfRange::Date(date))) => now.last_modified.is_none() || now.last_modified.as_ref() == Some(date),
+    let date = match strong(held) {
+        Some(IfRange::ETag(_)) => true,
         _ => held.last_modified.is_none() || now.last_modified.is_none() || now.last_modified == held.last_modified,
     };
     etag && date && digest

@@ -1,11 +1,12 @@
 //! An origin that sends downloads away while others of it move.
 
 use crate::world::*;
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, select};
 use regrip_core::engine::NewUrl;
 use regrip_core::record::NewDownload;
-use regrip_core::testing::{Asked, Piece, new_download};
+use regrip_core::testing::{Asked, Piece, Reply, new_download};
 use regrip_core::{DownloadsConfig, Error, What};
+use std::pin::pin;
 use std::time::Duration;
 
 fn of(host: &str, n: u32) -> NewDownload {
@@ -178,6 +179,36 @@ fn a_limit_grows_by_one_every_minute() {
     // It arrived after the limit was lowered.
     assert_eq!(asked_at(&world, "/2"), [120]);
     world.assert_at_rest();
+}
+
+#[test]
+fn a_limit_grows_by_one_with_each_file_that_completes() {
+    let world = World::answering(attempts(1), |asked| match asked.at.as_secs() {
+        0 if !asked.url.ends_with("/0") => too_many(),
+        _ => tens_of_seconds(1),
+    });
+    let results = run_all(&world, of_one(3));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!((asked_at(&world, "/1"), asked_at(&world, "/2")), (vec![0, 10], vec![10]));
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_download_that_is_dropped_moves_no_more() {
+    let world = World::answering(attempts(1), |asked| match asked.url.ends_with("/0") {
+        true => tens_of_seconds(9),
+        false => too_many().map(|reply| Reply { delay: seconds(6), ..reply }),
+    });
+    let result = world.run(async {
+        let first = world.engine.accept(of("one", 0)).await.expect("free").id;
+        let second = world.engine.accept(of("one", 1)).await.expect("free").id;
+        let dropped = async {
+            let (drive, soon) = (pin!(world.engine.drive(first)), pin!(wait(&world.clock, seconds(5))));
+            select(drive, soon).await;
+        };
+        join(world.engine.drive(second), dropped).await.0
+    });
+    assert!(matches!(result, Err(Error::Status { status: 429, .. })), "{result:?}");
 }
 
 #[test]

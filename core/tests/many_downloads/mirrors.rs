@@ -119,6 +119,17 @@ fn sources_that_fail_for_the_time_being_take_turns_and_a_round_costs_one_attempt
 }
 
 #[test]
+fn no_other_source_is_asked_for_what_is_no_fault_of_the_source() {
+    let world = World::answering(config(), |asked| Ok(honest(&content(1000), asked)));
+    world.host.store.set_room(Some(10));
+    let id = world.run(world.engine.accept(with_mirrors(vec![]))).expect("it is new").id;
+    let result = world.drive(id);
+    assert!(matches!(result, Err(Error::DiskFull { .. })), "{result:?}");
+    assert_eq!(hosts(&world), ["first"]);
+    assert_eq!(world.row(id).new.mirrors.len(), 2, "none is dropped");
+}
+
+#[test]
 fn under_a_digest_a_source_that_lies_is_dropped_and_the_next_one_starts_over() {
     let file = content(1000);
     let (world, id, result) = get(vec![given(&sha256(&file))], move |asked, _| match &*asked.url {

@@ -7,7 +7,7 @@ use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::hasher::Hasher;
 use regrip_core::record::{DigestRow, DigestSource, NewDownload};
 use regrip_core::testing::{Asked, Reply, new_download};
-use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, Status};
+use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Status};
 use std::time::Duration;
 
 const SIGNED: &str = "http://peer.example/film.mkv?signature=new";
@@ -166,6 +166,40 @@ fn a_response_that_goes_on_need_not_repeat_what_is_known() {
     accept(&world, SIGNED, NewUrl::SamePath).expect("only the query differs");
     world.drive(id).expect("it goes on");
     assert_eq!(world.row(id).validators, before);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn the_validators_of_one_url_are_not_those_of_another_one() {
+    let file = content(1000);
+    let dated = |mut reply: Reply| {
+        reply.headers.push("last-modified", b"Wed, 31 Dec 1997 23:59:59 GMT");
+        reply
+    };
+    let gone = Ok(reply(404, &[], vec![]));
+    let plain = without(range_of(&file, 0), "etag");
+    let world = World::scripted(config(), [cut(dated(whole(&file)), 400), gone, Ok(plain)]);
+    let id = world.accept();
+    world.drive(id).expect_err("404 is permanent");
+    accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
+    world.drive(id).expect("it has the same bytes");
+    let validators = world.row(id).validators;
+    assert_eq!((validators.etag, validators.last_modified), (None, None));
+    world.assert_whole(&file);
+}
+
+#[test]
+fn the_terms_of_a_new_url_count_although_all_bytes_are_there() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    world.host.store.put(FILE, b"old");
+    let new = NewDownload { on_exists: OnExists::Fail, ..new_download(URL, FILE) };
+    let id = world.run(world.engine.accept(new)).expect("it is new").id;
+    let error = world.drive(id).expect_err("the name is taken");
+    assert!(matches!(error, Error::DestinationExists { .. }), "{error}");
+    accept(&world, SIGNED, NewUrl::SamePath).expect("only the query differs");
+    world.drive(id).expect("it replaces the old file");
+    assert_eq!(urls(&world), [URL], "nothing is requested again");
     world.assert_whole(&file);
 }
 

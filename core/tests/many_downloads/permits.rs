@@ -228,6 +228,26 @@ fn a_peer_has_at_most_its_own_permits() {
     }
 }
 
+#[test]
+fn the_permits_of_a_peer_change_while_its_downloads_run() {
+    let of_each = |own| DownloadsConfig { max_concurrent_per_peer: Some(own), ..permits(4) };
+    let world = World::answering(of_each(1), ten_seconds);
+    world.run(async {
+        let ids = accept_all(&world.engine, (0..6).map(|n| of_peer("one", n)).collect()).await;
+        let drives = join_all(ids.iter().map(|id| world.engine.drive(*id)));
+        let change = async {
+            wait(&world.clock, seconds(5)).await;
+            assert_eq!(world.engine.permits_used(), 1);
+            world.engine.reconfigure(of_each(3)).expect("in range");
+            wait(&world.clock, seconds(1)).await;
+            assert_eq!(world.engine.permits_used(), 3, "more start at once");
+        };
+        let (results, ()) = futures::join!(drives, change);
+        assert!(results.iter().all(Result::is_ok));
+    });
+    world.assert_at_rest();
+}
+
 // K04, K08: plain URLs have no limit of their own.
 #[test]
 fn limits_change_while_downloads_run() {

@@ -264,16 +264,19 @@ fn a_folder_that_cannot_be_synced_after_the_rename_is_a_warning_on_a_completed_r
     assert_eq!(world.host.events().last(), Some(&(1, What::Completed(summary))));
 }
 
+fn failed() -> Change {
+    Change::Failed(Failure {
+        class: Class::Permanent,
+        code: ErrorCode::Disk,
+        text: "cannot sync the folder".to_owned(),
+    })
+}
+
 /// A row that an earlier version called failed after its file had got its name.
 fn failed_after_the_rename(file: &[u8]) -> World {
     let world = committing(file);
     rename(&world);
-    let failed = Change::Failed(Failure {
-        class: Class::Permanent,
-        code: ErrorCode::Disk,
-        text: "cannot sync the folder".to_owned(),
-    });
-    record(&world, 1, failed);
+    record(&world, 1, failed());
     world
 }
 
@@ -300,7 +303,10 @@ fn a_retry_finds_no_file_of_another_size_or_digest_or_under_a_part() {
     // Its part is there, so it was never renamed.
     let part = failed_after_the_rename(&file);
     part.host.store.put(PART, b"");
-    for (world, wanted) in [(changed, None), (other_digest, Some(sha256(b""))), (part, None)] {
+    // Nor was this one: whether its bytes are the file is seen by the usual checks.
+    let whole_part = committing(&file);
+    record(&whole_part, 1, failed());
+    for (world, wanted) in [(changed, None), (other_digest, Some(sha256(b""))), (part, None), (whole_part, None)] {
         let served = file.clone();
         let mut host = world.host.clone();
         host.transport = FakeTransport::new(host.clock.clone(), move |_| Ok(whole(&served)));

@@ -265,6 +265,9 @@ fn a_small_file_whose_name_was_taken_meanwhile_keeps_its_bytes_in_a_part() {
         assert_eq!((row.status, row.claimed), (Status::Failed, takes == FILE));
         if takes == FILE {
             assert_eq!(world.part(), Some(file.clone()), "the part stays");
+            let changes = world.host.ledger.changes().into_iter().map(|(_, change)| change);
+            let first = changes.into_iter().find(|change| !matches!(change, Change::Fresh { .. }));
+            assert_eq!(first, Some(Change::Claimed(true)), "before the part gets its name");
         }
         world.assert_at_rest();
     }

@@ -306,6 +306,18 @@ fn the_state_of_every_algorithm_is_continued() {
 }
 
 #[test]
+fn saved_states_are_continued_if_the_bytes_cannot_be_read_back() {
+    let file = content(1000);
+    let digests = [Algorithm::Md5, Algorithm::Sha256].map(|algorithm| Hasher::of(algorithm, &file));
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(rest(&file, 400))]);
+    unreadable(&world);
+    let new = NewDownload { digests: digests.iter().map(given).collect(), ..new_download(URL, FILE) };
+    let summary = get(&world, new).expect("it goes on");
+    assert_eq!((summary.digests, summary.restarts), (digests.to_vec(), 0));
+    world.assert_whole(&file);
+}
+
+#[test]
 fn a_digest_that_an_earlier_response_stated_refuses_no_new_version() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
     let world = World::scripted(

@@ -1,11 +1,12 @@
 //! The part and the disk under it: checkpoints, room, failing syncs, whose part it is, the final name.
 
 use crate::world::*;
+use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, RestartReason};
 use regrip_core::store::{OpenPart, PartStore, StoreRules};
-use regrip_core::testing::{Piece, new_download};
-use regrip_core::{Change, Engine, Error, OnExists, Status, Summary};
+use regrip_core::testing::{FakeHost, FakeTransport, MemoryLedger, MemoryStore, Piece, VirtualClock, new_download};
+use regrip_core::{Change, Engine, Error, Event, OnExists, Row, Status, Summary};
 
 fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
     world.run(async {
@@ -68,6 +69,14 @@ fn a_checkpoint_is_due_every_ten_seconds() {
     world.get().expect("it is served");
     // At 4 s, and then at the first chunk ten seconds later or more.
     assert_eq!(world.checkpoints(), [100_000, 400_000, 700_000]);
+}
+
+#[test]
+fn an_attempt_that_changes_nothing_records_no_checkpoint() {
+    let file = content(1000);
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(reply(404, &[], vec![]))]);
+    world.get().expect_err("404 is permanent");
+    assert_eq!(told(&world), ["claimed", "fresh", "checkpoint"]);
 }
 
 fn in_units_of(durable_unit_bytes: u64) -> StoreRules {
@@ -287,6 +296,7 @@ fn what_stands_at_the_destination_is_replaced_or_not_as_was_asked() {
         assert!(matches!(error, Error::DestinationExists { .. }));
         assert_eq!(world.file().as_deref(), Some(b"old".as_slice()));
         assert_eq!(world.part().as_deref(), Some(&file[..]), "the part stays");
+        assert_eq!(told(&world), ["claimed", "fresh", "committing", "checkpoint"]);
         world.assert_at_rest();
         // Once it is out of the way the part is finished, without another request, and verified again.
         world.run(world.host.store.remove(FILE)).expect("it is a file");
@@ -296,6 +306,74 @@ fn what_stands_at_the_destination_is_replaced_or_not_as_was_asked() {
         let story = world.host.story(1);
         assert_eq!(story[story.len() - 3..], ["started", "headers", "completed"]);
         world.assert_whole(&file);
+    }
+}
+
+/// A host on which, right before the commit, something else gets these names and may not be replaced.
+struct Taken {
+    fake: FakeHost,
+    names: &'static [&'static str],
+}
+
+impl Host for Taken {
+    type Transport = FakeTransport;
+    type Store = MemoryStore;
+    type Ledger = MemoryLedger;
+    type Clock = VirtualClock;
+
+    fn transport(&self) -> &FakeTransport {
+        &self.fake.transport
+    }
+    fn store(&self) -> &MemoryStore {
+        &self.fake.store
+    }
+    fn ledger(&self) -> &MemoryLedger {
+        &self.fake.ledger
+    }
+    fn clock(&self) -> &VirtualClock {
+        &self.fake.clock
+    }
+    fn seed(&self) -> u64 {
+        self.fake.seed()
+    }
+    fn on_event(&self, event: &Event<'_>) {
+        self.fake.on_event(event);
+    }
+    async fn may_replace(&self, _row: &Row) -> Result<bool, Error> {
+        self.names.iter().for_each(|name| self.fake.store.put(name, b"another"));
+        Ok(false)
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_right_before_the_commit_is_not_replaced_and_a_part_that_stays_is_claimed() {
+    let file = content(1000);
+    let claims: [&[&str]; 3] = [
+        &["claimed", "fresh", "committing", "checkpoint"],
+        &["fresh", "committing", "claimed", "checkpoint"],
+        &["fresh", "committing"],
+    ];
+    let rows: [(bool, &'static [&'static str], &str); 3] = [
+        (true, &[FILE], "DestinationExists"),
+        (false, &[FILE], "DestinationExists"),
+        (false, &[FILE, PART], "ForeignPart"),
+    ];
+    for ((is_named, names, code), changes) in rows.into_iter().zip(claims) {
+        let world = World::scripted(config(), [Ok(whole(&file))]);
+        if !is_named {
+            world.host.store.keep_unnamed(1 << 20);
+        }
+        let host = Taken { fake: world.host.clone(), names };
+        let engine = Engine::new(host, config(), true).expect("in range");
+        let id = world.run(engine.accept(new_download(URL, FILE))).expect("the destination is free").id;
+        let error = world.run(engine.drive(id)).expect_err("its name is taken");
+        assert_eq!(error.code().as_str(), code);
+        assert_eq!(world.file().as_deref(), Some(b"another".as_slice()));
+        assert_eq!(told(&world), changes);
+        let (row, stays) = (world.row(id), code == "DestinationExists");
+        assert_eq!((row.status, row.claimed), (Status::Failed, stays));
+        assert_eq!(row.durable, if stays { 1000 } else { 0 });
+        assert_eq!(world.part().is_some_and(|part| part == file), stays);
     }
 }
 

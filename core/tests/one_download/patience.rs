@@ -88,6 +88,21 @@ fn the_window_starts_anew_when_enough_came_in_it() {
 }
 
 #[test]
+fn the_least_rate_itself_is_fast_enough() {
+    // 1,024 bytes a second in the window of 120 s.
+    for (length, attempts) in [(10_240, 1), (10_239, 2)] {
+        let file = content(24 * length);
+        let served = file.clone();
+        let world = World::answering(config(), move |asked| match asked.first {
+            None => Ok(dripping(&served, length, seconds(10))),
+            Some(first) => Ok(rest(&served, first as usize)),
+        });
+        assert_eq!(world.get().expect("it is whole").attempts, attempts);
+        world.assert_whole(&file);
+    }
+}
+
+#[test]
 fn a_rate_of_zero_turns_the_low_speed_rule_off() {
     let config = DownloadsConfig { low_speed_bytes_per_sec: 0, ..config() };
     let file = content(30);

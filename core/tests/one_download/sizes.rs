@@ -1,10 +1,11 @@
 //! How long the file is, who says so, and what is refused before a byte is written.
 
 use crate::world::*;
-use regrip_core::record::{KnownSize, NewDownload, RestartReason, SizeSource};
+use regrip_core::hasher::Hasher;
+use regrip_core::record::{DigestRow, KnownSize, NewDownload, RestartReason, SizeSource};
 use regrip_core::testing::{FakeTransport, Piece, new_download};
 use regrip_core::transport::RequestRules;
-use regrip_core::{DownloadsConfig, Error, ErrorCode, Status, Summary, What};
+use regrip_core::{Algorithm, DownloadsConfig, Error, ErrorCode, Status, Summary, What};
 
 fn release(size: u64) -> NewDownload {
     NewDownload { release_size: Some(size), ..new_download(URL, FILE) }
@@ -67,6 +68,35 @@ fn an_unknown_size_fails_before_a_byte_is_written() {
     assert_eq!(world.part().unwrap_or_default(), b"");
     assert_eq!(world.row(id).epoch, None, "no version was begun");
     world.assert_at_rest();
+}
+
+#[test]
+fn a_part_of_the_releases_size_is_the_file_without_a_request_only_if_a_given_digest_says_so() {
+    let file = content(1000);
+    let end = || Ok(reply(416, &[("content-range", "bytes */1000"), V1], vec![]));
+    let asked = || DigestRow::asked(Algorithm::Md5);
+    let right = || given(&sha256(&file));
+    let wrong = || given(&sha256(b""));
+    for (digests, requests) in [
+        (vec![], 2),
+        (vec![asked()], 2),
+        (vec![right()], 1),
+        (vec![asked(), right()], 1),
+        (vec![right(), given(&Hasher::of(Algorithm::Sha1, &file))], 1),
+        (vec![wrong()], 2),
+        (vec![right(), given(&Hasher::of(Algorithm::Sha1, b""))], 2),
+    ] {
+        let all_but_its_end = chunked(vec![bytes(&file), Piece::Break(broken())]);
+        let world = World::scripted(config(), [all_but_its_end, end()]);
+        let new = NewDownload { digests: digests.clone(), ..release(1000) };
+        let result = get(&world, new);
+        assert_eq!(world.asked().len(), requests, "{digests:?}");
+        if let Ok(summary) = result {
+            let expected: Vec<_> = digests.iter().map(|row| Hasher::of(row.algorithm, &file)).collect();
+            assert_eq!(summary.digests, expected);
+            world.assert_whole(&file);
+        }
+    }
 }
 
 // H22

@@ -19,6 +19,8 @@ fn a_file_comes_in_one_go() {
     let sha256 = sha256(&file);
     let expected = Summary { bytes: 300_000, attempts: 1, digests: vec![sha256.clone()], ..Summary::default() };
     assert_eq!(summary, expected);
+    assert_eq!(summary.hex(Algorithm::Sha256), Some(&*sha256.hex));
+    assert_eq!(summary.hex(Algorithm::Md5), None);
     world.assert_whole(&file);
     let row = world.row(id);
     assert_eq!((row.status, row.attempts, row.checksums()), (Status::Completed, 1, vec![sha256]));
@@ -294,6 +296,10 @@ fn a_url_is_shown_without_its_secrets() {
         ("http://peer.example/a@b/c", "http://peer.example/a@b/c"),
         ("http://me@x:secret@peer.example:80/", "http://peer.example:80/"),
         ("http://[::1]:80/film", "http://[::1]:80/film"),
+        ("http://[::1]/film", "http://[::1]/film"),
+        ("http://bücher.example/film", "http://bücher.example/film"),
+        ("http://b\u{202e}.example/a", "a string of 19 characters"),
+        ("http://b\u{85}.example/a", "a string of 19 characters"),
         ("HTTPS://peer.example/film", "HTTPS://peer.example/film"),
         ("ftp://me:secret@peer.example/film", "ftp://peer.example/film"),
         ("not an address", "a string of 14 characters"),

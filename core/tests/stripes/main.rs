@@ -338,3 +338,69 @@ fn no_further_connection_is_opened_while_another_download_waits_for_the_origin()
     assert!(is_one_by_one(&times("?1")), "the other one waits all the time: {requests:?}");
     assert!(!is_one_by_one(&times("?2")), "nothing waits any more: {requests:?}");
 }
+
+#[test]
+fn a_connection_is_opened_again_after_another_one_has_ended() {
+    // Pieces of 1 MiB: after the first three, each needs a connection of its own.
+    let config = DownloadsConfig { window_bytes: 4 << 20, connections_per_origin: 4, ..config(4) };
+    let world = world(config, |_, _, honest| Ok(honest));
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(world.clock.elapsed() < seconds(8), "{:?}", world.clock.elapsed());
+}
+
+#[test]
+fn further_connections_are_opened_while_another_download_waits_for_a_permit_of_the_engine() {
+    let config = DownloadsConfig { max_concurrent_downloads: 1, ..config(4) };
+    let world = world(config, |n, _, honest| Ok(Reply { delay: if n == 0 { STEP } else { Duration::ZERO }, ..honest }));
+    let ids = ["1", "2"].map(|item| {
+        let new = new_download(&format!("{}?{item}", world::URL), &format!("/films/{item}.mkv"));
+        world.run(world.engine.accept(new)).unwrap().id
+    });
+    let both = world.run(async { futures::future::join(world.engine.drive(ids[0]), world.engine.drive(ids[1])).await });
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    for item in ["?1", "?2"] {
+        let requests = world.host.transport.requests();
+        let of_item: Vec<_> = requests.iter().filter(|asked| asked.url.ends_with(item)).map(|asked| asked.at).collect();
+        assert!(of_item.len() > 3 && of_item[3] < of_item[0] + seconds(1), "{of_item:?}");
+    }
+}
+
+#[test]
+fn a_response_that_is_compared_first_or_is_not_all_of_the_rest_is_not_split() {
+    let compared: Wrong = |_, _| honest(&CONTENT, "\"v1\"", &whole_file());
+    let capped: Wrong = |asked, _| {
+        let last = asked.first.map(|first| first + (4 << 20));
+        honest(&CONTENT, "\"v1\"", &Asked { last, ..asked.clone() })
+    };
+    for answer in [compared, capped] {
+        let world = world(config(4), move |n, asked, mut honest| {
+            Ok(match n {
+                0 => {
+                    honest.body.truncate(40);
+                    honest.body.push(Piece::Break(broken()));
+                    honest
+                }
+                // No second connection beside the first response.
+                1..=3 => reply(503, &[], Vec::new()),
+                _ => answer(asked, honest),
+            })
+        });
+        world.get().unwrap();
+        world.assert_whole(&CONTENT);
+        let requests = world.host.transport.requests();
+        assert!(requests.iter().skip(4).all(|asked| asked.last.is_none()), "{requests:?}");
+    }
+}
+
+#[test]
+fn a_file_of_a_mebibyte_is_split_and_two_connections_are_enough() {
+    for (size, connections, expected) in
+        [(1 << 20, 4, true), ((1 << 20) - 1, 4, false), (SIZE, 2, true), (SIZE, 1, false)]
+    {
+        let world = World::answering(config(connections), move |asked| Ok(honest(&CONTENT[..size], "\"v1\"", asked)));
+        world.get().unwrap();
+        world.assert_whole(&CONTENT[..size]);
+        assert_eq!(!ranges(&world).is_empty(), expected, "{size} bytes, {connections} connections");
+    }
+}

@@ -4,7 +4,7 @@ use super::{CONTENT, OTHER, SIZE, config, honest, ranges, whole_file};
 use crate::world::{World, broken, given, reply, seconds, sha256};
 use regrip_core::record::{DigestRow, DigestSource, NewDownload, RestartReason};
 use regrip_core::testing::{Asked, FakeHost, Piece, Reply, new_download};
-use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
+use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, Status};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -48,6 +48,12 @@ fn under_a_digest_idle_connections_take_pieces_from_the_other_sources() {
     assert!(asked_of(&world, SECOND) > 0 && asked_of(&world, THIRD) > 0, "{:?}", world.host.transport.requests());
     let ranges = ranges(&world);
     assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "each byte once: {ranges:?}");
+    let changes = world.host.ledger.changes();
+    assert_eq!(
+        changes.iter().filter(|(_, change)| matches!(change, Change::Terms(_))).count(),
+        1,
+        "it is recorded once"
+    );
     // The second request to a source repeats the ETag of its first answer.
     let requests = world.host.transport.requests();
     let mut again = requests.iter().filter(|asked| asked.url == SECOND).skip(1);
@@ -240,4 +246,15 @@ fn a_digest_that_no_source_has_fails_the_download_after_each_was_asked_alone() {
     let error = world.drive(id).unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
     assert_eq!(world.row(id).status, Status::Failed);
+}
+
+#[test]
+fn every_source_that_is_dropped_is_warned_about() {
+    let world = world(config(4), |asked| (asked.url != FIRST).then(|| Ok(reply(404, &[], vec![]))));
+    let id = accept(&world, new(proven()));
+    let warning = world.drive(id).unwrap().warning.unwrap();
+    for host in ["second", "third"] {
+        assert!(warning.contains(&format!("http://{host}.example/film.mkv is no longer a source")), "{warning}");
+    }
+    world.assert_whole(&CONTENT);
 }
