@@ -220,6 +220,7 @@ pub async fn rows_of_a_destination_are_listed_newest_first<S: LedgerUnderTest>(s
     let found: Vec<DownloadId> = rows.iter().map(|row| row.id).collect();
     let mut expected: Vec<DownloadId> = ids.into_iter().step_by(2).collect();
     expected.reverse();
+    expected.dedup(); // a ledger may keep only the last one
     ensure!(found == expected, "{found:?}, not {expected:?}");
     for row in rows {
         ensure!(row == ledger.row(row.id).await?, "row {} is another one", row.id);
