@@ -420,3 +420,13 @@ fn another_url_that_states_another_digest_has_another_file() {
     assert!(matches!(error, Error::DestinationBusy { .. }), "{error}");
     assert_eq!(world.part().as_deref(), Some(&file[..400]));
 }
+
+#[test]
+fn a_url_on_trial_that_refuses_ranges_teaches_nothing_of_the_old_one() {
+    let (file, other) = (content(1000), bytes_of(2, 1000));
+    let (world, id) = failed_at_400(&file, vec![Ok(reply(403, &[], vec![])), Ok(whole(&other))]);
+    accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
+    let error = world.drive(id).expect_err("it has another file");
+    assert!(matches!(error, Error::DestinationBusy { .. }), "{error}");
+    assert_eq!(world.row(id).behaviour, Behaviour::default());
+}
