@@ -96,6 +96,17 @@ fn a_mirror_of_other_bytes_or_another_size_is_dropped_and_costs_no_byte() {
 }
 
 #[test]
+fn a_mirror_may_have_a_file_of_another_size_if_nothing_was_received_of_the_first_one() {
+    let (world, _, result) = get(vec![], |asked, n| match (&*asked.url, n) {
+        (FIRST, 0) => cut(whole(&content(1000)), 0),
+        (FIRST, _) => gone(),
+        _ => Ok(honest(&bytes_of(2, 1200), asked)),
+    });
+    result.expect("there is nothing to compare");
+    world.assert_whole(&bytes_of(2, 1200));
+}
+
+#[test]
 fn if_no_source_has_the_file_the_error_of_the_first_one_is_reported_and_the_part_stays() {
     let (world, id, result) = get(vec![], move |asked, n| match (&*asked.url, n) {
         (FIRST, 0) => cut(whole(&content(1000)), 900),

@@ -5,9 +5,11 @@ use crate::world::*;
 use futures::future::join;
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::hasher::Hasher;
-use regrip_core::record::{DigestRow, DigestSource, NewDownload};
+use regrip_core::ledger::Ledger;
+use regrip_core::record::{Behaviour, DigestRow, DigestSource, NewDownload};
 use regrip_core::testing::{Asked, Reply, new_download};
-use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Status};
+use regrip_core::time::Clock;
+use regrip_core::{Algorithm, Change, DownloadId, DownloadsConfig, Engine, Error, OnExists, Status};
 use std::time::Duration;
 
 const SIGNED: &str = "http://peer.example/film.mkv?signature=new";
@@ -365,4 +367,66 @@ fn a_crash_at_any_await_of_a_move_to_a_new_url_leaves_what_either_url_can_finish
             }
         }
     }
+}
+
+#[test]
+fn a_new_url_is_asked_as_if_nothing_were_known_of_how_it_behaves() {
+    let file = content(1000);
+    for (url, asked, answer) in [
+        (SIGNED, (Some(400), Some("\"v1\"".to_owned())), rest(&file, 400)),
+        (MIRROR, (Some(0), None), range_of(&file, 0)),
+    ] {
+        let (world, id) = failed_at_400(&file, vec![Ok(answer)]);
+        let behaviour = Behaviour { ignores_if_range: true, refuses_ranges: true, shrunk: None };
+        let learned = Change::Learned(behaviour);
+        world.run(world.host.ledger.record(id, &learned, world.clock.wall())).expect("it is a fact");
+        accept(&world, url, NewUrl::Any).expect("it may be tried");
+        world.drive(id).expect("it goes on");
+        assert_eq!(world.asked().last(), Some(&asked));
+        world.assert_whole(&file);
+    }
+}
+
+#[test]
+fn another_url_is_compared_whatever_size_the_release_has() {
+    let file = content(100_000);
+    let first = 90_000 - 65_536;
+    let gone = Ok(reply(404, &[], vec![]));
+    let world = World::scripted(config(), [cut(whole(&file), 90_000), gone, Ok(range_of(&file, first))]);
+    let new = |url| NewDownload { release_size: Some(80_000), ..new_download(url, FILE) };
+    let id = world.run(world.engine.accept(new(URL))).expect("it is new").id;
+    world.drive(id).expect_err("404 is permanent");
+    world.run(world.engine.accept_with(new(MIRROR), NewUrl::Any)).expect("it may be tried");
+    world.drive(id).expect("it has the same bytes");
+    assert_eq!(world.asked().last(), Some(&(Some(first as u64), None)));
+    world.assert_whole(&file);
+}
+
+#[test]
+fn another_url_that_states_another_digest_has_another_file() {
+    let file = content(1000);
+    let stating = |mut reply: Reply, letter: &str| {
+        let value = format!("sha-256=:{letter}{}=:", "A".repeat(42));
+        reply.headers.push("repr-digest", value.as_bytes());
+        reply
+    };
+    let gone = Ok(reply(404, &[], vec![]));
+    let first = cut(stating(whole(&file), "A"), 400);
+    let world = World::scripted(config(), [first, gone, Ok(stating(range_of(&file, 0), "B"))]);
+    let id = world.accept();
+    world.drive(id).expect_err("404 is permanent");
+    accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
+    let error = world.drive(id).expect_err("it has another file");
+    assert!(matches!(error, Error::DestinationBusy { .. }), "{error}");
+    assert_eq!(world.part().as_deref(), Some(&file[..400]));
+}
+
+#[test]
+fn a_url_on_trial_that_refuses_ranges_teaches_nothing_of_the_old_one() {
+    let (file, other) = (content(1000), bytes_of(2, 1000));
+    let (world, id) = failed_at_400(&file, vec![Ok(reply(403, &[], vec![])), Ok(whole(&other))]);
+    accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
+    let error = world.drive(id).expect_err("it has another file");
+    assert!(matches!(error, Error::DestinationBusy { .. }), "{error}");
+    assert_eq!(world.row(id).behaviour, Behaviour::default());
 }

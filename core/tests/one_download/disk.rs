@@ -6,6 +6,7 @@ use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, RestartReason};
 use regrip_core::store::{OpenPart, PartStore, StoreRules};
 use regrip_core::testing::{FakeHost, FakeTransport, MemoryLedger, MemoryStore, Piece, VirtualClock, new_download};
+use regrip_core::time::Clock;
 use regrip_core::{Change, Engine, Error, Event, OnExists, Row, Status, Summary};
 
 fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
@@ -255,12 +256,37 @@ fn an_adopted_part_is_taken_up_after_a_comparison() {
         let summary = get(&world, new()).expect("it fits");
         assert_eq!((summary.attempts, summary.restarts), (1, 0));
         assert_eq!(world.asked(), [(Some(70_000 - 65_536), None)]);
+        assert_eq!(told(&world)[..2], ["claimed", "checkpoint"], "its bytes are recorded before anything is requested");
         world.assert_whole(&file);
     }
+    // Once bytes of the source are behind them, the configuration counts again.
+    let config_of_0 = regrip_core::DownloadsConfig { resume_overlap_bytes: 0, ..config() };
+    let first = cut(without(rest(&file, 70_000 - 65_536), "etag"), 75_536);
+    let world = World::scripted(config_of_0, [first, Ok(without(whole(&file), "etag"))]);
+    world.host.store.put(PART, &file[..70_000]);
+    get(&world, new()).expect("the whole is compared");
+    assert_eq!(world.asked(), [(Some(70_000 - 65_536), None), (None, None)]);
+    world.assert_whole(&file);
+    // There may be nothing to adopt.
+    let world = World::scripted(config(), [Ok(whole(&file[..1000]))]);
+    get(&world, new()).expect("it is served");
+    assert_eq!(told(&world), ["claimed", "fresh", "committing", "completed"]);
     let world = World::scripted(config(), [Ok(rest(&file, 70_000 - 65_536)), Ok(whole(&file))]);
     world.host.store.put(PART, &bytes_of(2, 70_000));
     get(&world, new()).expect("it starts over");
     assert_eq!(world.restarts(), [(RestartReason::OverlapMismatch, 70_000)]);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn bytes_in_a_claimed_part_that_were_never_recorded_are_discarded() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    let id = world.accept();
+    world.run(world.host.ledger.record(id, &Change::Claimed(true), world.clock.wall())).expect("it is open");
+    world.host.store.put(PART, b"left");
+    world.drive(id).expect("it starts over");
+    assert_eq!(world.restarts(), [(RestartReason::PartChanged, 4)]);
     world.assert_whole(&file);
 }
 

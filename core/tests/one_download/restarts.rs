@@ -385,3 +385,15 @@ fn a_misfit_changes_nothing_until_the_whole_file_is_there_to_be_compared() {
     assert_eq!(world.part().as_deref(), Some(&old[..400]));
     world.run(world.engine.retry(id)).expect("it failed");
 }
+
+#[test]
+fn a_comparison_of_one_repeated_byte_is_made_four_times_as_long() {
+    let mut file = content(400_000);
+    file[200_000..300_000].fill(0);
+    let first = 300_000 - 4 * 65_536;
+    let served = without(rest(&file, first), "etag");
+    let world = World::scripted(config(), [cut(without(whole(&file), "etag"), 300_000), Ok(served)]);
+    world.get().expect("it goes on");
+    assert_eq!(world.asked()[1], (Some(first as u64), None));
+    world.assert_whole(&file);
+}

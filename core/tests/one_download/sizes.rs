@@ -2,10 +2,12 @@
 
 use crate::world::*;
 use regrip_core::hasher::Hasher;
-use regrip_core::record::{DigestRow, KnownSize, NewDownload, RestartReason, SizeSource};
+use regrip_core::ledger::Ledger;
+use regrip_core::record::{Behaviour, DigestRow, KnownSize, NewDownload, RestartReason, SizeSource};
 use regrip_core::testing::{FakeTransport, Piece, new_download};
+use regrip_core::time::Clock;
 use regrip_core::transport::RequestRules;
-use regrip_core::{Algorithm, DownloadsConfig, Error, ErrorCode, Status, Summary, What};
+use regrip_core::{Algorithm, Change, DownloadsConfig, Error, ErrorCode, Status, Summary, What};
 
 fn release(size: u64) -> NewDownload {
     NewDownload { release_size: Some(size), ..new_download(URL, FILE) }
@@ -110,8 +112,13 @@ fn an_unframed_body_is_taken_where_the_release_knows_the_size() {
     let world = World::scripted(config(), [answer(), Err(Error::UnknownSize)]);
     get(&world, release(5)).expect_err("one is missing");
     let end = world.host.ledger.timeline(1)[0].end.clone();
-    let code = end.and_then(|end| end.error).map(|error| error.code);
-    assert_eq!(code, Some(ErrorCode::Incomplete));
+    let error = end.and_then(|end| end.error).expect("it failed");
+    assert_eq!((error.code, &*error.text), (ErrorCode::Incomplete, "the response body ended after 4 of 5 bytes"));
+    let world = World::scripted(config(), [answer(), Err(Error::UnknownSize)]);
+    get(&world, release(3)).expect_err("nothing says that it ends there");
+    let end = world.host.ledger.timeline(1)[0].end.clone();
+    let text = end.and_then(|end| end.error).map(|error| error.text);
+    assert_eq!(text.as_deref(), Some("the response body ended after 4 of an unknown number of bytes"));
 }
 
 // H21
@@ -170,6 +177,12 @@ fn a_416_at_the_parts_end_completes_a_file_of_unknown_size() {
     let world = World::scripted(config(), [chunked(cut), Ok(end)]);
     assert_eq!(world.get().expect("there is no more").attempts, 2);
     world.assert_whole(&file);
+    // Also if its release is wrong.
+    let end = reply(416, &[("content-range", "bytes */1000"), V1], vec![]);
+    let world = World::scripted(config(), [chunked(vec![bytes(&file), Piece::Break(broken())]), Ok(end)]);
+    get(&world, release(999)).expect("there is no more");
+    world.assert_whole(&file);
+    assert_eq!(headers_told(&world).last(), Some(&(Some(1000), Some(SizeSource::ContentRange), true)));
 }
 
 // The end of a range is no proof of the end of a file whose length it does not state.
@@ -357,4 +370,36 @@ fn on_fetch_a_refused_range_is_asked_for_again_once_the_whole_has_another_length
     world.run(world.engine.retry(id)).expect("it failed");
     world.drive(id).expect("ranges are served again");
     world.assert_whole(&file);
+}
+
+#[test]
+fn on_fetch_an_empty_part_is_requested_by_a_range_although_ranges_were_refused() {
+    let file = content(1000);
+    let world = fetching([Ok(rest(&file, 0))]);
+    let id = world.accept();
+    let learned = Change::Learned(Behaviour { refuses_ranges: true, ..Behaviour::default() });
+    world.run(world.host.ledger.record(id, &learned, world.clock.wall())).expect("it is a fact");
+    let world = World::on(world.host, config());
+    world.drive(id).expect("it is served");
+    assert_eq!(world.asked(), [(Some(0), None)]);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn a_coded_body_is_the_file_if_a_digest_or_the_releases_size_says_so() {
+    let file = content(1000);
+    let coded = || {
+        let mut coded = whole(&file);
+        coded.headers.push("content-encoding", b"gzip");
+        Ok(coded)
+    };
+    let digest = NewDownload { digests: vec![given(&sha256(&file))], ..new_download(URL, FILE) };
+    for (new, expected) in
+        [(digest, true), (release(1000), true), (release(999), false), (new_download(URL, FILE), false)]
+    {
+        let world = World::scripted(config(), [coded()]);
+        let result = get(&world, new);
+        assert_eq!(result.is_ok(), expected);
+        assert_eq!(matches!(result, Err(Error::Coded(_))), !expected);
+    }
 }

@@ -7,7 +7,8 @@ mod world;
 use regrip_core::config::Connections;
 use regrip_core::record::{NewDownload, Source};
 use regrip_core::store::StoreRules;
-use regrip_core::testing::{Asked, Piece, Reply, new_download};
+use regrip_core::testing::{Asked, FakeTransport, Piece, Reply, new_download};
+use regrip_core::transport::RequestRules;
 use regrip_core::{DownloadsConfig, Error};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -68,6 +69,7 @@ fn four_connections_take_a_quarter_of_the_time_and_receive_each_byte_once() {
     let ranges = ranges(&world);
     assert_eq!(ranges.len(), 3, "{ranges:?}");
     assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{ranges:?}");
+    assert_eq!(world.host.story(1), ["queued", "started", "headers", "completed"]);
     let if_ranges = world.host.transport.requests().into_iter().skip(1).map(|asked| asked.if_range);
     assert!(if_ranges.into_iter().all(|if_range| if_range.as_deref() == Some("\"v1\"")));
 }
@@ -347,6 +349,68 @@ fn a_connection_is_opened_again_after_another_one_has_ended() {
     world.get().unwrap();
     world.assert_whole(&CONTENT);
     assert!(world.clock.elapsed() < seconds(8), "{:?}", world.clock.elapsed());
+    assert!(ranges(&world).iter().all(|(first, last)| last - first < 1 << 20), "no more than its share of the memory");
+}
+
+#[test]
+fn a_connection_that_fails_once_is_made_again_whatever_the_error() {
+    let world = world(config(4), |n, _, honest| match n {
+        1 => Err(Error::Certificate("expired".to_owned())),
+        _ => Ok(honest),
+    });
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(world.clock.elapsed() < seconds(7), "{:?}", world.clock.elapsed());
+}
+
+#[test]
+fn a_host_that_cannot_send_if_range_sends_none() {
+    let mut world = World::scripted(config(4), []);
+    let rules = RequestRules { if_range: false, ..RequestRules::FREE };
+    let peer = |asked: &Asked| Ok(honest(&CONTENT, "\"v1\"", asked));
+    world.host.transport = FakeTransport::new(world.clock.clone(), peer).with_rules(rules);
+    let world = World::on(world.host, config(4));
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(ranges(&world).len() > 2 && world.asked().iter().all(|(_, if_range)| if_range.is_none()));
+}
+
+#[test]
+fn a_source_that_sends_a_few_bytes_of_each_range_ends_the_attempt_where_they_end() {
+    let world = world(config(2), |n, asked, honest| {
+        let last = asked.first.map(|first| first + 9);
+        Ok(if (1..=4).contains(&n) {
+            self::honest(&CONTENT, "\"v1\"", &Asked { last, ..asked.clone() })
+        } else {
+            honest
+        })
+    });
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    let end = world.host.ledger.timeline(1)[0].end.clone().unwrap();
+    assert_eq!(end.to, (SIZE / 2 + 40) as u64);
+    assert_eq!(end.error.unwrap().text, format!("the response body ended after {} of {SIZE} bytes", end.to));
+}
+
+#[test]
+fn the_memory_of_a_transfer_that_is_paused_is_given_back() {
+    let world = world(DownloadsConfig { window_bytes: 4 << 20, ..config(4) }, |_, _, honest| Ok(honest));
+    let id = world.accept();
+    for _ in 0..3 {
+        let before = world.host.transport.requests().len();
+        let ended = world.run(async {
+            let pause = async {
+                regrip_core::time::Clock::sleep(&world.clock, seconds(1)).await;
+                world.engine.pause(id).await
+            };
+            futures::future::join(world.engine.drive(id), pause).await
+        });
+        assert!(matches!(ended, (Err(Error::Paused), Ok(()))), "{ended:?}");
+        assert_eq!(world.host.transport.requests().len() - before, 4);
+        world.run(world.engine.resume(id)).unwrap();
+    }
+    world.drive(id).unwrap();
+    world.assert_whole(&CONTENT);
 }
 
 #[test]

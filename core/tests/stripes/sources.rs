@@ -2,10 +2,12 @@
 
 use super::{CONTENT, OTHER, SIZE, config, honest, ranges, whole_file};
 use crate::world::{World, broken, given, reply, seconds, sha256};
+use regrip_core::hasher::Hasher;
 use regrip_core::record::{DigestRow, DigestSource, NewDownload, RestartReason};
 use regrip_core::testing::{Asked, FakeHost, Piece, Reply, new_download};
-use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, Status};
+use regrip_core::{Algorithm, Change, DownloadId, DownloadsConfig, Engine, Error, Status};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const FIRST: &str = "http://first.example/film.mkv";
@@ -111,12 +113,13 @@ fn a_source_that_lies_costs_one_restart_from_one_source() {
 /// How a source is bad, and if it stays in the row.
 type Bad = (&'static str, bool, fn(&Asked) -> Result<Reply, Error>);
 
-const BAD: [Bad; 13] = [
+const BAD: [Bad; 14] = [
     ("another size", false, |asked| Ok(honest(&CONTENT[..SIZE - 1], "\"s\"", asked))),
     ("a smaller file", false, |_| Ok(reply(416, &[("content-range", "bytes */100")], vec![]))),
     ("a page", false, |_| Ok(reply(200, &[("content-length", "5")], vec![Piece::Bytes(b"Hello".to_vec())]))),
     ("404", false, |_| Ok(reply(404, &[], vec![]))),
     ("503", true, |_| Ok(reply(503, &[], vec![]))),
+    ("a page with 503", true, |_| Ok(reply(503, &[("content-length", "5")], vec![Piece::Bytes(b"Hello".to_vec())]))),
     ("403", true, |_| Ok(reply(403, &[], vec![]))),
     ("the whole file", true, |_| Ok(honest(&CONTENT, "\"s\"", &whole_file()))),
     ("a coding", true, |asked| {
@@ -257,4 +260,32 @@ fn every_source_that_is_dropped_is_warned_about() {
         assert!(warning.contains(&format!("http://{host}.example/film.mkv is no longer a source")), "{warning}");
     }
     world.assert_whole(&CONTENT);
+}
+
+#[test]
+fn a_source_that_states_a_digest_of_another_algorithm_stays() {
+    let world = world(config(4), |asked| {
+        let mut stating = honest(&CONTENT, "\"s\"", asked);
+        let sha512 = Hasher::of(Algorithm::Sha512, &CONTENT);
+        stating.headers.push("repr-digest", format!("sha-512=:{}:", base64(&sha512.hex)).as_bytes());
+        (asked.url == SECOND).then_some(Ok(stating))
+    });
+    let id = accept(&world, new(proven()));
+    assert_eq!(world.drive(id).unwrap().warning, None);
+    world.assert_whole(&CONTENT);
+    assert!(asked_of(&world, SECOND) > 0);
+}
+
+#[test]
+fn another_source_whose_connection_breaks_once_is_asked_again() {
+    let begun = AtomicBool::new(false);
+    let world = world(config(4), move |asked| match &*asked.url {
+        FIRST => asked.first.map(|_| Ok(reply(503, &[], vec![]))),
+        SECOND => (!begun.swap(true, Ordering::Relaxed)).then(|| Err(broken())),
+        _ => Some(Ok(reply(404, &[], vec![]))),
+    });
+    let id = accept(&world, new(proven()));
+    world.drive(id).unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(asked_of(&world, SECOND) > 2, "{:?}", world.host.transport.requests());
 }
