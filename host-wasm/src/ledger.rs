@@ -69,10 +69,8 @@ impl Ledger for Rows {
         let id = self.host.id_of(&new.destination) as DownloadId;
         let row = Row::new(id, new.clone());
         let saved = self.save(&row);
-        let mut rows = self.rows.borrow_mut();
-        rows.retain(|before| before.id != id); // a destination has one row here
-        rows.push(row);
-        drop(rows);
+        self.rows.borrow_mut().retain(|before| before.id != id); // a destination has one row here
+        self.rows.borrow_mut().push(row);
         saved.await?;
         Ok(id)
     }
