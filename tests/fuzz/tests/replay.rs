@@ -1,11 +1,17 @@
 //! Every fuzz target on its corpus, and on mutations of it: `REGRIP_FUZZ_INPUTS` says how many (default 1,000 a target),
-//! `REGRIP_FUZZ_SEED` which (default 1).
+//! `REGRIP_FUZZ_SEED` which (default 1), `REGRIP_FUZZ_TARGET` of which target alone. An input that takes a minute ends the run.
 
 use fastrand::Rng;
 use regrip_fuzz::{TARGETS, Target};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::{env, fs};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
+
+/// The input that runs, and since when.
+static RUNNING: Mutex<Option<(&str, Vec<u8>, Instant)>> = Mutex::new(None);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What parsers have special cases for.
 const TOKENS: [&[u8]; 20] = [
@@ -44,7 +50,12 @@ fn every_target_holds_on_its_corpus() {
 fn every_target_holds_on_mutations_of_its_corpus() {
     let inputs = env::var("REGRIP_FUZZ_INPUTS").map_or(1_000, |text| text.parse().expect("a number"));
     let seed = env::var("REGRIP_FUZZ_SEED").map_or(1, |text| text.parse().expect("a number"));
+    let only = env::var("REGRIP_FUZZ_TARGET").ok();
+    thread::spawn(end_what_hangs);
     for (name, target) in TARGETS {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let corpus = corpus(name);
         let mut random = Rng::with_seed(seed);
         // Opening a database takes a thousand times as long as reading a header, and so do connections.
@@ -66,7 +77,21 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).expect("a file")).collect()
 }
 
-fn run(name: &str, target: Target, input: &[u8]) {
+fn end_what_hangs() {
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        let running = RUNNING.lock().expect("nobody panics with it");
+        if let Some((name, input, since)) = &*running
+            && since.elapsed() > PATIENCE
+        {
+            eprintln!("{name} hangs on b\"{}\"", input.escape_ascii());
+            process::exit(1);
+        }
+    }
+}
+
+fn run(name: &'static str, target: Target, input: &[u8]) {
+    *RUNNING.lock().expect("nobody panics with it") = Some((name, input.to_vec(), Instant::now()));
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
         eprintln!("{name} failed on b\"{}\"", input.escape_ascii());
         resume_unwind(panic);
