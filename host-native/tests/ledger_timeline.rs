@@ -24,13 +24,13 @@ on_every_ledger! {
     a_line_left_open_by_a_killed_process_is_closed_as_lost_by_the_next_attempt,
 }
 
-fn add(ledger: &impl NativeLedger) -> DownloadId {
+fn add(ledger: &impl NativeLedger, name: &str) -> DownloadId {
     let new = NewDownload {
-        source: Source::Url { url: "https://example.org/f".to_owned() },
+        source: Source::Url { url: format!("https://example.org/{name}") },
         mirrors: Vec::new(),
         header_names: Vec::new(),
-        destination: "/films/f".to_owned(),
-        part: "/films/f.part".to_owned(),
+        destination: format!("/films/{name}"),
+        part: format!("/films/{name}.part"),
         on_exists: OnExists::Overwrite,
         release_size: None,
         digests: Vec::new(),
@@ -49,7 +49,7 @@ fn checkpoint(downloaded: u64) -> Change {
 }
 
 fn a_line_tells_its_attempt_from_start_to_end(ledger: &impl NativeLedger) {
-    let id = add(ledger);
+    let id = add(ledger, "f");
     let attempt = begin(ledger, id, 1, 10);
     let open = block_on(ledger.timeline(id)).unwrap();
     assert_eq!((open[0].ended_at.as_deref(), &open[0].outcome), (None, &None));
@@ -89,8 +89,8 @@ fn a_line_tells_its_attempt_from_start_to_end(ledger: &impl NativeLedger) {
 }
 
 fn restarts_are_noted_on_their_attempt_and_on_no_other(ledger: &impl NativeLedger) {
-    let id = add(ledger);
-    let other = add(ledger);
+    let id = add(ledger, "f");
+    let other = add(ledger, "other");
     begin(ledger, other, 1, 0);
     begin(ledger, id, 1, 0);
     begin(ledger, id, 2, 0);
@@ -109,7 +109,7 @@ fn restarts_are_noted_on_their_attempt_and_on_no_other(ledger: &impl NativeLedge
 }
 
 fn a_line_left_open_by_a_killed_process_is_closed_as_lost_by_the_next_attempt(ledger: &impl NativeLedger) {
-    let id = add(ledger);
+    let id = add(ledger, "f");
     begin(ledger, id, 1, 0);
     block_on(ledger.record(id, &checkpoint(64), at(5))).unwrap();
     assert_eq!(begin(ledger, id, 9, 64), 2);
@@ -126,8 +126,8 @@ fn a_line_left_open_by_a_killed_process_is_closed_as_lost_by_the_next_attempt(le
 fn open_lines_can_be_closed_all_at_once_and_ended_ones_stay_as_they_are() {
     let place = Sqlite::new();
     let ledger = &place.open();
-    let id = add(ledger);
-    let other = add(ledger);
+    let id = add(ledger, "f");
+    let other = add(ledger, "other");
     let attempt = begin(ledger, id, 1, 0);
     let end = AttemptEnd { attempt, to: 3, outcome: Outcome::Interrupted, error: None, wait: None };
     let bounds = Bounds::default();
