@@ -423,6 +423,7 @@ fn a_content_disposition_suggests_the_last_segment_of_its_name() {
         ("attachment; filename=\"\u{c3}\u{a9}t\u{c3}\u{a9}\"", Some("\u{e9}t\u{e9}")),
         ("attachment; filename=\"\u{e9}t\u{e9}\"", Some("\u{e9}t\u{e9}")),
         ("attachment; filename=\"../../etc/passwd\"", Some("passwd")),
+        ("attachment; filename=\"a\\\"; b.mkv\"; x=y", Some("a\"; b.mkv")),
         ("attachment; filename=\"C:\\\\films\\\\film.mkv\"", Some("film.mkv")),
         ("attachment; filename=\"..\"", Some("..")),
         ("attachment; filename=\"films/\"", Some("")),
@@ -460,10 +461,25 @@ fn a_date_is_read_as_httpdate_reads_it() {
         wrong.truncate(at);
         reads_the_same(&String::from_utf8_lossy(&wrong));
     }
+    for clock in ["24:00:00", "23:60:00", "23:59:60", "23:59:59"] {
+        reads_the_same(&format!("Thu, 01 Jan 2026 {clock} GMT"));
+    }
     for year in (1970..10_000).step_by(30) {
         for weekday in weekdays {
             reads_the_same(&format!("{}, 29 Feb {year} 00:00:00 GMT", &weekday[..3]));
             reads_the_same(&format!("{}, 31 Dec {year} 23:59:59 GMT", &weekday[..3]));
         }
+    }
+}
+
+#[test]
+fn a_transfer_encoding_is_chunked_alone_or_refused() {
+    let end = |encodings: &[&str]| {
+        let fields: Vec<_> = encodings.iter().map(|encoding| ("transfer-encoding", *encoding)).collect();
+        body_end(&headers(&fields)).ok()
+    };
+    assert_eq!((end(&["chunked"]), end(&["Chunked"])), (Some(BodyEnd::Marked), Some(BodyEnd::Marked)));
+    for refused in [&["gzip"][..], &["gzip, chunked"], &["identity"], &["chunked", "chunked"]] {
+        assert_eq!(end(refused), None, "{refused:?}");
     }
 }

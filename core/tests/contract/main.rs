@@ -1,6 +1,7 @@
 //! The fakes keep their contracts, and each promise of a contract is broken by an implementation that does not keep it.
 
 mod ledger;
+mod send_ledger;
 mod store;
 mod transport;
 

@@ -2,10 +2,10 @@
 
 use crate::world::*;
 use regrip_core::engine::{Accepted, Admission, NewUrl, admission};
-use regrip_core::record::{NewDownload, Source, Terms};
+use regrip_core::record::{DigestRow, NewDownload, Source, Terms};
 use regrip_core::store::{OpenPart, PartStore};
 use regrip_core::testing::{Piece, new_download};
-use regrip_core::{DownloadId, Error, OnExists, Row, Status};
+use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Error, OnExists, Row, Status};
 
 const OTHER: &str = "http://other.example/film.mkv";
 
@@ -223,4 +223,20 @@ fn a_completed_download_asked_for_again_is_new_work() {
     assert_eq!(id, 2);
     world.drive(id).expect("it is served again");
     assert_eq!(world.asked().len(), 2);
+}
+
+#[test]
+fn of_several_downloads_those_are_accepted_together_whose_destination_is_new() {
+    let config = DownloadsConfig { digest: Some(Algorithm::Md5), ..config() };
+    let world = World::scripted(config, []);
+    let known = world.accept();
+    let new = |path: &str| new_download(OTHER, path);
+    let ids = world.run(world.engine.accept_new(vec![new("/films/a"), new(FILE), new("/films/b")]));
+    let ids = ids.expect("the ledger works");
+    assert_eq!(ids, [Some(known + 1), None, Some(known + 2)]);
+    for id in ids.into_iter().flatten() {
+        assert_eq!(world.row(id).digests, [DigestRow::asked(Algorithm::Md5)]);
+        assert_eq!(world.host.story(id), ["queued"]);
+    }
+    assert_eq!(world.row(known).new.source.url(), URL);
 }

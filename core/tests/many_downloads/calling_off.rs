@@ -106,6 +106,30 @@ fn a_cancel_in_the_queue_is_heard_at_once() {
 }
 
 #[test]
+fn the_last_event_of_a_download_that_is_cancelled_in_its_row_says_how_far_it_was() {
+    let (old, file) = (content(1000), bytes_of(2, 1000));
+    // It starts over, and is paused amid the new file.
+    let mut slow = without(whole(&file), "etag");
+    slow.body = vec![bytes(&file[..300]), Piece::Wait(seconds(60))];
+    let world = World::scripted(config(), [cut(whole(&old), 400), Ok(slow)]);
+    let id = world.accept();
+    let ended = world.run(async {
+        let pause = async {
+            wait(&world.clock, seconds(10)).await;
+            world.engine.pause(id).await
+        };
+        futures::join!(world.engine.drive(id), pause)
+    });
+    assert!(matches!(ended, (Err(Error::Paused), Ok(()))), "{ended:?}");
+    world.run(world.engine.cancel(id)).expect("it is paused");
+    let Some((_, What::Cancelled(summary))) = world.host.events().pop() else {
+        panic!("the last event is the cancel");
+    };
+    assert_eq!((summary.bytes, summary.attempts, summary.restarts), (300, 2, 1));
+    assert_eq!(summary.error, Some(Error::Cancelled.to_string()));
+}
+
+#[test]
 fn a_download_that_is_not_driven_is_cancelled_in_its_row() {
     let world = World::scripted(config(), []);
     let id = world.accept();

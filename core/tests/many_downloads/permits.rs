@@ -259,7 +259,8 @@ fn limits_change_while_downloads_run() {
             wait(&world.clock, seconds(5)).await;
             world.engine.reconfigure(permits(4)).expect("in range");
             wait(&world.clock, seconds(1)).await;
-            assert_eq!(world.engine.permits_used(), 4, "more start at once");
+            assert_eq!((world.engine.permits_used(), world.engine.permits_waiting()), (4, 4), "more start at once");
+            assert_eq!(*world.engine.config(), permits(4));
             world.engine.reconfigure(permits(2)).expect("in range");
             assert_eq!(world.engine.permits_used(), 4, "those at work go on");
             wait(&world.clock, seconds(10)).await;

@@ -296,6 +296,10 @@ fn the_state_of_every_algorithm_is_continued() {
         resumed.update(&file[777..]);
         let got = regrip_core::store::Digest::finish(resumed);
         assert_eq!(got, Hasher::of(algorithm, &file).hex, "{algorithm}");
+        let mut restored = Hasher::new(algorithm);
+        assert!(!restored.restore(&state[1..]) && restored.restore(&state));
+        restored.update(&file[777..]);
+        assert_eq!(regrip_core::store::Digest::finish(restored), Hasher::of(algorithm, &file).hex);
         // It counts another number of bytes, or more than there are.
         assert!(Hasher::resume(algorithm, &saved(778), 10_000).is_none());
         assert!(Hasher::resume(algorithm, &saved(777), 776).is_none());
