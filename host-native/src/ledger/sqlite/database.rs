@@ -13,6 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, TransactionBehavior};
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,7 +207,10 @@ impl Database {
     ) -> Result<T, Fault> {
         self.patiently(|database| {
             let transaction = database.connection.transaction_with_behavior(behavior)?;
-            let value = act(&transaction)?;
+            // rusqlite panics over a file that is damaged in a way it does not expect, such as a column's name that is no text. What was
+            // asked for fails then, and nothing else: a thread that ended would leave others without an answer.
+            let acted = catch_unwind(AssertUnwindSafe(|| act(&transaction)));
+            let value = acted.unwrap_or_else(|_| Err(damaged().into()))?;
             transaction.commit()?;
             Ok(value)
         })
@@ -247,6 +251,10 @@ impl Database {
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         drop(self.connection.close());
     }
+}
+
+fn damaged() -> Error {
+    Error::Ledger { what: "its file seems to be damaged".to_owned(), source: None }
 }
 
 trait MaybeBusy {

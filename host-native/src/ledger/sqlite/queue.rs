@@ -215,3 +215,23 @@ fn serve(mut database: Database, incoming: &Receiver<Box<dyn Request>>, since: &
 fn gone() -> Error {
     Error::Ledger { what: "its thread has ended".to_owned(), source: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_fails_the_request_that_caused_it_and_no_later_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let ledger = crate::ledger::SqliteLedger::open(&path).unwrap();
+        drop(ledger);
+        let queue = Queue::start(Database::beside(&path).unwrap(), &path).unwrap();
+        for _ in 0..3 {
+            let asked = queue.read("panicking", |_| -> Result<(), Fault> { panic!("as a library does") });
+            assert!(matches!(smol::block_on(asked), Err(Error::Ledger { .. })));
+            let asked = queue.read("reading", |found| Ok(found.query_row("SELECT 7", [], |row| row.get::<_, i64>(0))?));
+            assert_eq!(smol::block_on(asked).unwrap(), 7);
+        }
+    }
+}
