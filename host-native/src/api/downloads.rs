@@ -199,9 +199,9 @@ impl Wish {
     }
 }
 
-/// The URL of a body of `POST /api/downloads`, if it can be read.
-pub(super) fn read_wish(json: &[u8]) -> Option<String> {
-    Some(serde_json::from_slice::<Wish>(json).ok()?.read().ok()?.url)
+/// The URL of a body of `POST /api/downloads`, if it can be read; for [`fuzzed`](crate::fuzzed).
+pub(crate) fn read_wish(json: &[u8]) -> Option<String> {
+    parsed(json).and_then(Wish::read).ok().map(|asked| asked.url)
 }
 
 pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {

@@ -34,7 +34,7 @@ use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Reply, Router};
 use async_lock::Semaphore;
 use auth::Auth;
-pub(crate) use downloads::{AttemptList, BatchReply, DownloadPage, JSON_LINES};
+pub(crate) use downloads::{AttemptList, BatchReply, DownloadPage, JSON_LINES, read_wish};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -132,11 +132,6 @@ pub fn beside(api: Answer, wire: Answer) -> Answer {
             false => api(request, from),
         }
     })
-}
-
-/// A body of `POST /api/downloads`, for [`fuzzed`](crate::fuzzed).
-pub(crate) fn read_wish(json: &[u8]) -> Option<String> {
-    downloads::read_wish(json)
 }
 
 /// The bytes of a form of the download client's API, for [`fuzzed`](crate::fuzzed).

@@ -19,7 +19,7 @@ use super::claims::PeerItem;
 use super::finish;
 use super::service::Service;
 use crate::control::{COMPLETED_FOLDER, Control};
-use crate::ledger::{ClaimLimits, DownloadOrigin, NativeLedger, WorkerReport};
+use crate::ledger::{ClaimLimits, DownloadOrigin, LedgerEntry, NativeLedger, WorkerReport};
 use crate::sync::lock;
 use futures::future::{Either, select};
 use regrip_core::error::chain;
@@ -424,15 +424,25 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
     finish::recover(service).await
 }
 
+/// The next downloads of a status; none after the last.
+async fn next_of<L: NativeLedger>(
+    service: &Service<L>,
+    status: Status,
+    after: &mut Option<DownloadId>,
+) -> Result<Vec<LedgerEntry>, Error> {
+    let page = service.control.ledger().list(&[status], READ_PAGE, *after).await?;
+    *after = page.last().map(|last| last.row.id).or(*after);
+    Ok(page)
+}
+
 /// Has downloads retried that failed because of the machine of a worker: that worker may be gone.
 async fn retry_failed<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
     let mut after = None;
     loop {
-        let page = service.control.ledger().list(&[Status::Failed], READ_PAGE, after).await?;
-        let Some(last) = page.last() else {
+        let page = next_of(service, Status::Failed, &mut after).await?;
+        if page.is_empty() {
             return Ok(());
-        };
-        after = Some(last.row.id);
+        }
         for entry in page.iter().filter(|entry| finish::failed_here(entry)) {
             service.retries.put(entry.row.id);
         }
@@ -443,11 +453,10 @@ async fn retry_failed<L: NativeLedger>(service: &Service<L>) -> Result<(), Error
 async fn claim_paused<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
     let mut after = None;
     loop {
-        let page = service.control.ledger().list(&[Status::Paused], READ_PAGE, after).await?;
-        let Some(last) = page.last() else {
+        let page = next_of(service, Status::Paused, &mut after).await?;
+        if page.is_empty() {
             return Ok(());
-        };
-        after = Some(last.row.id);
+        }
         for entry in &page {
             if let Some(item) = finish::item_of(entry) {
                 service.claims.take_up(&item, entry.row.id, entry.stub_name.as_deref());

@@ -132,10 +132,7 @@ impl HttpTransport {
         json: Option<String>,
     ) -> Result<Response<HttpBody>, Error> {
         let mut headers = headers.to_vec();
-        // Lines of JSON are said to be that by the caller.
-        let is_typed = headers.iter().any(|typed| *typed.parts().0 == header::CONTENT_TYPE);
-        let json_type = (json.is_some() && !is_typed).then(|| Header::new("Content-Type", "application/json"));
-        headers.extend(json_type.and_then(Result::ok));
+        headers.extend(json.as_ref().and_then(|_| Header::new("Content-Type", "application/json").ok()));
         self.send_bytes(method, url, &headers, json.unwrap_or_default().into()).await
     }
 

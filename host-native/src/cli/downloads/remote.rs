@@ -98,8 +98,7 @@ impl Remote {
     pub(super) async fn add_all(&self, lines: String) -> Result<BatchReply, BackendError> {
         // A refusal is seen before all of them are on their way.
         self.ask(Method::Get, "/api/downloads?limit=1", None).await?;
-        let lines_type = Header::new("Content-Type", JSON_LINES).ok();
-        let (_, body) = self.ask_with(Method::Post, "/api/batch", lines_type, Some(lines)).await?;
+        let (_, body) = self.send(Method::Post, "/api/batch", Some((JSON_LINES, lines))).await?;
         Ok(self.read(&body)?)
     }
 
@@ -151,19 +150,21 @@ impl Remote {
 
     /// The status and the body of an answer that is a success.
     async fn ask(&self, method: Method, path: &str, json: Option<String>) -> Result<(u16, Vec<u8>), RemoteError> {
-        self.ask_with(method, path, None, json).await
+        self.send(method, path, json.map(|json| ("application/json", json))).await
     }
 
-    async fn ask_with(
+    /// The same for a body of a media type.
+    async fn send(
         &self,
         method: Method,
         path: &str,
-        header: Option<Header>,
-        body: Option<String>,
+        typed: Option<(&str, String)>,
     ) -> Result<(u16, Vec<u8>), RemoteError> {
         let url = format!("{}{path}", self.base);
-        let headers: Vec<Header> = self.key.iter().cloned().chain(header).collect();
-        let asked = self.transport.ask(method, &url, &headers, body);
+        let (media_type, text) = typed.unzip();
+        let content_type = media_type.and_then(|media_type| Header::new("Content-Type", media_type).ok());
+        let headers: Vec<Header> = self.key.iter().cloned().chain(content_type).collect();
+        let asked = self.transport.send_bytes(method, &url, &headers, text.unwrap_or_default().into());
         let silent = |source| RemoteError::Silent { url: display_url(&self.base), source: Box::new(source) };
         let Response { status, mut body, .. } = asked.await.map_err(silent)?;
         let mut bytes = Vec::new();
