@@ -82,11 +82,14 @@ pub(super) async fn workers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Hand
 /// storage does not answer.
 pub(super) async fn ready<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
     let control = &api.control;
-    let state = match control.ledger().fleet() {
-        _ if control.is_ending() => "draining",
-        _ if control.ledger().is_stuck() => "ledger does not answer",
-        Some(_) if control.troubles().of(COMPLETED_FOLDER).is_some() => "storage does not answer",
-        _ => "ready",
+    let state = if control.is_ending() {
+        "draining"
+    } else if control.ledger().is_stuck() {
+        "ledger does not answer"
+    } else if control.ledger().fleet().is_some() && control.troubles().of(COMPLETED_FOLDER).is_some() {
+        "storage does not answer"
+    } else {
+        "ready"
     };
     let status = if state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(Reply::json_with(status, &json!({ "status": state })))

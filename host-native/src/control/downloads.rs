@@ -341,8 +341,10 @@ impl<L: NativeLedger> Control<L> {
     async fn is_new(&self, wanted: &Wanted) -> bool {
         let store = &self.0.engine.host().store;
         let own = store.own();
-        let is_own = own.check(&wanted.destination).and_then(|()| own.check(&part_path(&wanted.destination))).is_err();
-        !is_own && matches!(store.look_at(&wanted.destination).await, Ok(None))
+        let destination = &wanted.destination;
+        // What is at the part is looked at before it is opened.
+        let is_own = own.check_absent(destination).and_then(|()| own.check_absent(&part_path(destination))).is_err();
+        !is_own && matches!(store.look_at(destination).await, Ok(None))
     }
 
     fn wanted(&self, asked: &AskedDownload) -> Result<Wanted, Refused> {

@@ -44,3 +44,12 @@ pub(crate) fn is_busy(error: &regrip_core::Error) -> bool {
     }
     sqlite::is_busy(error)
 }
+
+/// What the database itself reported, if it is of this type.
+#[cfg(feature = "sqlite")]
+fn cause<T: std::error::Error + 'static>(error: &regrip_core::Error) -> Option<&T> {
+    let regrip_core::Error::Ledger { source: Some(source), .. } = error else {
+        return None;
+    };
+    source.downcast_ref()
+}

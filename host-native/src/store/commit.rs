@@ -10,7 +10,7 @@
 use super::disk::{disk, errno};
 use super::part::DiskPart;
 use super::path::hex;
-use super::path::{self, System, folder_of};
+use super::path::{self, OwnFiles, System, folder_of};
 use super::version::{FileId, is_absent, metadata};
 use regrip_core::Error;
 use regrip_core::store::{Committed, Part, Replace};
@@ -27,7 +27,16 @@ const COPY_BYTES: u64 = 8 << 20;
 
 /// Renames the part to `destination` and makes the name durable. The lock is held until then. Before that the
 /// file gets its permissions and time, so that no crash leaves it at its destination with others.
-pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Replace) -> Result<Committed, Error> {
+///
+/// # Errors
+/// `DestinationRefused` if it is one of `own`; `DestinationExists`, `Disk` and `DiskFull`.
+pub(super) async fn commit(
+    mut part: DiskPart,
+    destination: &Path,
+    replace: Replace,
+    own: &OwnFiles,
+) -> Result<Committed, Error> {
+    own.check_absent(destination)?;
     part.settle().await?;
     part.set_mode_and_time(&part.held.file);
     let system = part.system;
@@ -39,6 +48,7 @@ pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Repl
         part.name().await?;
         part.make_durable().await?; // whoever keeps it counts on its name, too
     }
+    own.check(destination)?;
     check_still_named(&part)?;
     let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.

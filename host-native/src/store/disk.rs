@@ -163,11 +163,10 @@ impl PartStore for DiskStore {
 
     async fn commit(&self, mut part: DiskPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         let destination = Path::new(destination);
-        self.own.check(destination)?;
         part.last_modified = part.last_modified.filter(|_| self.remote_time);
         part.mode = self.file_mode.load(Ordering::Relaxed);
         part.may_be_taken_over = self.takes_over;
-        commit::commit(part, destination, replace).await
+        commit::commit(part, destination, replace, &self.own).await
     }
 
     async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {

@@ -386,12 +386,12 @@ impl OwnFiles {
     /// # Errors
     /// `DestinationRefused`.
     pub fn check(&self, path: &Path) -> Result<(), Error> {
-        match self.has(path) {
-            true => {
-                Err(Error::DestinationRefused { path: path.display().to_string(), what: "a file of regrip itself" })
-            }
-            false => Ok(()),
-        }
+        self.check_of(path, id(path))
+    }
+
+    /// The same for a path at which nothing is, and which could become one of them.
+    pub(crate) fn check_absent(&self, path: &Path) -> Result<(), Error> {
+        self.check_of(path, None)
     }
 
     /// Which files they are now. A link counts for the file it leads to.
@@ -401,15 +401,18 @@ impl OwnFiles {
         files.chain(outputs().into_iter().flatten()).collect()
     }
 
-    fn has(&self, path: &Path) -> bool {
-        let there = id(path);
-        if there.is_some() && outputs().contains(&there) {
-            return true;
-        }
-        read(&self.0).iter().any(|own| {
+    fn check_of(&self, path: &Path, there: Option<FileId>) -> Result<(), Error> {
+        let is_own = |own: &PathBuf| {
             let is_named_so = is_same_name(own, path) && is_same_folder(folder_of(own), folder_of(path));
             is_named_so || (there.is_some() && id(own) == there)
-        })
+        };
+        if (there.is_some() && outputs().contains(&there)) || read(&self.0).iter().any(is_own) {
+            return Err(Error::DestinationRefused {
+                path: path.display().to_string(),
+                what: "a file of regrip itself",
+            });
+        }
+        Ok(())
     }
 }
 
@@ -426,8 +429,12 @@ fn outputs() -> [Option<FileId>; 2] {
 
 /// Some file systems ignore case.
 fn is_same_name(one: &Path, other: &Path) -> bool {
-    let folded = |path: &Path| path.file_name().map(OsStr::to_string_lossy).map(|name| name.to_lowercase());
-    folded(one) == folded(other)
+    let [one, other] = [one, other].map(|path| path.file_name().unwrap_or_default());
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    let [one, other] = [one, other].map(|name| name.to_string_lossy().to_lowercase());
+    one == other
 }
 
 /// Of what is there, links followed.

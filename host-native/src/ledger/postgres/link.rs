@@ -6,6 +6,7 @@
 
 use super::address::{ConnectError, DatabaseAddress};
 use super::ledger::Tokens;
+use crate::ledger::cause;
 use crate::sync::lock;
 use crate::time::{DurationCounts, Histogram};
 use futures::future::{Either, select};
@@ -319,8 +320,5 @@ fn is_broken(error: &tokio_postgres::Error) -> bool {
 
 /// Returns `true` if an error is that the database did not answer.
 pub(crate) fn is_gone(error: &Error) -> bool {
-    let Error::Ledger { source: Some(source), .. } = error else {
-        return false;
-    };
-    source.is::<Gone>()
+    cause::<Gone>(error).is_some()
 }

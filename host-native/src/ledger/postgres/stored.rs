@@ -1,7 +1,7 @@
 //! A row of the table `downloads`: read, changed as the core says, and written back if nobody changed it meanwhile.
 
 use super::link::{Link, Param};
-use crate::ledger::{AttemptLine, Import, ImportState, LedgerEntry};
+use crate::ledger::{AttemptLine, Import, ImportState, LedgerEntry, cause};
 use crate::store::{FileStamp, is_object};
 use crate::time::entropy;
 use crate::time::rfc3339;
@@ -219,11 +219,7 @@ async fn busy(link: &Link, destination: &str) -> Result<Error, Error> {
 }
 
 fn is_taken(error: &Error) -> bool {
-    let Error::Ledger { source: Some(source), .. } = error else {
-        return false;
-    };
-    let source = source.downcast_ref::<tokio_postgres::Error>();
-    source.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
+    cause(error).and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
 /// Adds rows for destinations that have none.

@@ -7,6 +7,7 @@
 //! Numbers, times and words are read back from the database without trusting it.
 
 use super::file::{self, OpenError};
+use crate::ledger::cause;
 pub(super) use crate::time::rfc3339 as time;
 use regrip_core::Error;
 use rusqlite::config::DbConfig;
@@ -282,11 +283,7 @@ fn is_busy_code(code: ErrorCode) -> bool {
 
 /// Returns `true` if an error is that another program kept the database locked.
 pub(crate) fn is_busy(error: &Error) -> bool {
-    let Error::Ledger { source: Some(source), .. } = error else {
-        return false;
-    };
-    let source = source.downcast_ref::<rusqlite::Error>();
-    source.is_some_and(MaybeBusy::is_busy)
+    cause::<rusqlite::Error>(error).is_some_and(MaybeBusy::is_busy)
 }
 
 /// A lock taken at the first write, after a read, would ignore the busy timeout.
