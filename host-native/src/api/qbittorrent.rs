@@ -23,7 +23,9 @@ use hyper::{Method, StatusCode};
 use regrip_core::classify::is_of_this_machine;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Status, display_url};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -162,7 +164,7 @@ async fn app<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
 
 async fn transfer<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     match asked.captured() {
-        "info" => Ok(Reply::json(&server_state(&client.all().await?))),
+        "info" => Ok(Reply::json(&client.show_all(|_| ()).await?)),
         "speedLimitsMode" | "downloadLimit" | "uploadLimit" => Ok(Reply::text(StatusCode::OK, "0")),
         "toggleSpeedLimitsMode" | "setSpeedLimitsMode" | "setDownloadLimit" | "setUploadLimit" | "banPeers" => ok(),
         _ => unknown(),
@@ -173,19 +175,34 @@ async fn sync<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled 
     let rid = client.responses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     match asked.captured() {
         "maindata" => {
-            let all = client.all().await?;
-            let torrents = all
-                .iter()
-                .map(|shown| (shown.torrent.hash.clone(), shown.json(&client.save_path(&shown.torrent.folder))));
+            let mut torrents = BTreeMap::new();
+            let show = |shown: ShownTorrent| {
+                let text = text(&shown.json(&client.save_path(&shown.torrent.folder)));
+                torrents.insert(shown.torrent.hash, text);
+            };
+            let server_state = client.show_all(show).await?;
             // Always all of it, which a client takes at any time.
-            Ok(Reply::json(&json!({
-                "rid": rid, "full_update": true, "torrents": torrents.collect::<Map<_, _>>(),
-                "categories": client.categories(), "tags": [], "trackers": {}, "server_state": server_state(&all),
-            })))
+            let rest = json!({
+                "rid": rid, "full_update": true, "categories": client.categories(), "tags": [], "trackers": {},
+                "server_state": server_state,
+            });
+            Ok(Reply::json(&MainData { torrents, rest }))
         }
         "torrentPeers" => Ok(Reply::json(&json!({ "rid": rid, "full_update": true, "peers": {}, "show_flags": true }))),
         _ => unknown(),
     }
+}
+
+#[derive(Serialize)]
+struct MainData {
+    torrents: BTreeMap<String, Box<RawValue>>,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+/// A value as it will be sent, which takes a fifth of its room.
+fn text(value: &Value) -> Box<RawValue> {
+    to_raw_value(value).unwrap_or_default() // a tree of values can always be written
 }
 
 /// What GET may ask for.
@@ -488,18 +505,23 @@ impl<L: NativeLedger> TorrentApi<L> {
         }
     }
 
-    async fn all(&self) -> Result<Vec<ShownTorrent>, Refusal> {
-        let mut all = Vec::new();
+    /// Hands out one torrent after the other, since there may be thousands. Returns the state of the server, which sums them up.
+    async fn show_all(&self, mut show: impl FnMut(ShownTorrent) + Send) -> Result<Value, Refusal> {
+        let (mut completed, mut per_second) = (0, 0);
         for torrent in self.api.control.torrents().list() {
-            all.push(self.shown(torrent).await?);
+            let shown = self.shown(torrent).await?;
+            completed += shown.completed;
+            per_second += shown.per_second;
+            show(shown);
         }
-        Ok(all)
+        Ok(server_state(completed, per_second))
     }
 
     async fn info(&self, form: &Form) -> Handled {
         let (hashes, category) = (form.text("hashes").to_ascii_lowercase(), form.fields.get("category"));
+        let by = form.text("sort");
         let mut found = Vec::new();
-        for shown in self.all().await? {
+        let show = |shown: ShownTorrent| {
             let torrent = &shown.torrent;
             let is_wanted =
                 (hashes.is_empty() || hashes == "all" || hashes.split('|').any(|hash| hash == torrent.hash))
@@ -507,12 +529,13 @@ impl<L: NativeLedger> TorrentApi<L> {
                     && form.text("tag").is_empty()
                     && fits(form.text("filter"), &shown);
             if is_wanted {
-                found.push(shown.json(&self.save_path(&shown.torrent.folder)));
+                let json = shown.json(&self.save_path(&shown.torrent.folder));
+                found.push((json[by].clone(), text(&json)));
             }
-        }
-        let by = form.text("sort");
+        };
+        self.show_all(show).await?;
         if !by.is_empty() {
-            found.sort_by(|one, other| order(&one[by], &other[by]));
+            found.sort_by(|(one, _), (other, _)| order(one, other));
         }
         if form.is_true("reverse") {
             found.reverse();
@@ -522,7 +545,8 @@ impl<L: NativeLedger> TorrentApi<L> {
         // A negative offset counts from the end.
         let skip = usize::try_from(offset).unwrap_or_else(|_| count.saturating_sub(offset.unsigned_abs() as usize));
         let take = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(count);
-        Ok(Reply::json(&found.into_iter().skip(skip).take(take).collect::<Vec<_>>()))
+        let texts = found.into_iter().skip(skip).take(take).map(|(_, text)| text);
+        Ok(Reply::json(&texts.collect::<Vec<_>>()))
     }
 
     async fn shown(&self, torrent: Torrent) -> Result<ShownTorrent, Refusal> {

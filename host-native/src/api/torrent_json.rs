@@ -178,12 +178,9 @@ pub(super) fn order(one: &Value, other: &Value) -> std::cmp::Ordering {
     }
 }
 
-pub(super) fn server_state(all: &[ShownTorrent]) -> Value {
-    let own = json!({
-        "dl_info_data": all.iter().map(|shown| shown.completed).sum::<u64>(),
-        "dl_info_speed": all.iter().map(|shown| shown.per_second).sum::<u64>(),
-    });
-    with_constants("server_state", own)
+/// The sums of all torrents, in bytes and bytes per second.
+pub(super) fn server_state(completed: u64, per_second: u64) -> Value {
+    with_constants("server_state", json!({ "dl_info_data": completed, "dl_info_speed": per_second }))
 }
 
 /// An object with the fields that qBittorrent's has beside and that are always the same here.
