@@ -378,3 +378,26 @@ fn of_another(n: u32) -> NewDownload {
     }
     new
 }
+
+#[test]
+fn a_mirror_at_the_url_of_the_peer_is_the_peer_and_any_other_one_is_not() {
+    let file = content(1000);
+    for (mirror, is_peer) in [("http://anna.example/0?signature=new", true), ("http://mirror.example/0", false)] {
+        let served = file.clone();
+        let mut answers = 0;
+        let world = World::answering(DownloadsConfig { breaker_failures: 1, ..config() }, move |asked| {
+            answers += 1;
+            match answers {
+                1 => cut(whole(&served), 400),
+                // The mirror goes on, and is gone then.
+                2 => cut(asked.first.filter(|&first| first > 0).map_or(whole(&served), |_| rest(&served, 400)), 500),
+                _ => Err(broken()),
+            }
+        });
+        let new = NewDownload { mirrors: vec![mirror.to_owned()], ..of_peer(0) };
+        let id = world.run(world.engine.accept(new)).expect("it is new").id;
+        world.drive(id).expect_err("it is gone");
+        assert_eq!(world.row(id).new.source.url(), mirror);
+        assert_eq!(outage(&world), is_peer, "{mirror}");
+    }
+}
