@@ -428,5 +428,6 @@ fn a_url_on_trial_that_refuses_ranges_teaches_nothing_of_the_old_one() {
     accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
     let error = world.drive(id).expect_err("it has another file");
     assert!(matches!(error, Error::DestinationBusy { .. }), "{error}");
-    assert_eq!(world.row(id).behaviour, Behaviour::default());
+    let learned = |(_, change): &(DownloadId, Change)| matches!(change, Change::Learned(_));
+    assert!(!world.host.ledger.changes().iter().any(learned), "not even for a while");
 }
