@@ -69,7 +69,7 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) config: Arc<DownloadsConfig>,
     /// Compute digests while writing.
     pub(crate) digests: bool,
-    /// The reachability of its peer, if it is from one.
+    /// The reachability of its peer at the URL of the row, if it is from one.
     pub(crate) reachability: Option<Reachability>,
     /// Its seat at the origin that its bytes are from.
     pub(crate) seat: Seat,
@@ -352,16 +352,13 @@ impl<'a, H: Host> Job<'a, H> {
         let Some(candidate) = self.candidate.clone() else {
             return Ok(());
         };
-        let candidate_is_same_path = candidate.same_path;
         let change = Change::Moved { url: candidate.url, validators, terms: candidate.terms };
         self.record(change).await?;
         self.candidate = None;
         self.trial_bounds = None;
         self.sources = Sources::default();
         self.one_connection = false;
-        if !candidate_is_same_path {
-            self.reachability = None; // that of another peer, or of none
-        }
+        self.reachability = None; // until the next attempt, which looks up that of the new URL
         self.shown_url = display_url(self.row.new.source.url());
         Ok(())
     }

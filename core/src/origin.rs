@@ -74,7 +74,7 @@ impl Origins {
     /// A seat for a download of this source.
     pub(crate) fn seat(&self, source: &Source, config: &DownloadsConfig) -> Seat {
         let (key, is_peer) = match source {
-            Source::Peer { peer_id, .. } => (peer_id.clone(), true),
+            Source::Peer { peer_id, url, .. } => (at_origin(peer_id, url), true),
             Source::Url { url } => (origin(url), false),
         };
         let mut origins = lock(&self.0);
@@ -295,6 +295,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.stop_moving();
     }
+}
+
+/// A peer at the origin of a URL, as a key.
+pub(crate) fn at_origin(peer_id: &str, url: &str) -> String {
+    [peer_id, " ", &origin(url)].concat()
 }
 
 /// Scheme, host and port of a URL, as a key: two that differ only in case or in a default port are one.

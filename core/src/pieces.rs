@@ -111,6 +111,8 @@ pub(crate) struct State<K> {
     at: u64,
     /// In order, without gaps from `at` on.
     pub(crate) pieces: VecDeque<Piece<K>>,
+    /// The connection of the front, while that has as much for the pump as it may have.
+    reader: Option<Waker>,
     /// Offset after the last piece.
     planned: u64,
     /// The number of the next piece.
@@ -167,10 +169,6 @@ pub(crate) struct Piece<K> {
     pub(crate) end: u64,
     /// Received and not yet taken by the pump.
     pub(crate) chunks: VecDeque<K>,
-    /// Their bytes.
-    pub(crate) kept: u64,
-    /// Its connection, while it has as much for the pump as it may have.
-    reader: Option<Waker>,
     /// Its share of the window that is still reserved.
     pub(crate) reserved: u64,
     /// The request, while it runs.
@@ -222,6 +220,7 @@ impl<K> State<K> {
         State {
             at,
             pieces: VecDeque::new(),
+            reader: None,
             planned: at,
             number: 0,
             sources: terms.sources.iter().map(known).collect(),
@@ -356,8 +355,6 @@ impl<K> State<K> {
             next: first,
             end,
             chunks: VecDeque::new(),
-            kept: 0,
-            reader: None,
             reserved,
             running: Some(handle),
             first,
@@ -374,21 +371,26 @@ impl<K> State<K> {
         self.number
     }
 
-    /// Ready if a piece may receive more; else its connection is woken by [`reader`](Self::reader).
+    /// Ready if a piece may receive more; else its connection is woken by [`reader`](Self::reader). A piece behind the front always
+    /// may: all of it is reserved.
     pub(crate) fn poll_room(&mut self, number: u32, context: &mut Context<'_>) -> Poll<()> {
-        let Some(piece) = self.pieces.iter_mut().find(|piece| piece.number == number) else {
-            return Poll::Ready(());
-        };
-        if piece.has_room() {
+        let is_front = self.pieces.front().is_some_and(|front| front.number == number);
+        if !is_front || self.front_has_room() {
             return Poll::Ready(());
         }
-        piece.reader = Some(context.waker().clone());
+        self.reader = Some(context.waker().clone());
         Poll::Pending
     }
 
     /// The connection of the front, if it waited and may go on.
     pub(crate) fn reader(&mut self) -> Option<Waker> {
-        self.pieces.front_mut().filter(|piece| piece.has_room())?.reader.take()
+        if self.front_has_room() { self.reader.take() } else { None }
+    }
+
+    fn front_has_room(&self) -> bool {
+        let has_room =
+            |front: &Piece<K>| front.next.saturating_sub(self.at) < front.reserved.saturating_add(AHEAD_BYTES);
+        self.pieces.front().is_none_or(has_room)
     }
 
     /// Takes the next chunk in order.
@@ -398,7 +400,6 @@ impl<K> State<K> {
                 let bytes = length(&chunk);
                 let released = piece.reserved.min(bytes);
                 piece.reserved = piece.reserved.saturating_sub(released);
-                piece.kept = piece.kept.saturating_sub(bytes);
                 terms.window.release(released);
                 self.at = self.at.saturating_add(bytes);
                 self.mixture.responses |= piece.number > 1;
@@ -521,10 +522,6 @@ impl<K> State<K> {
 }
 
 impl<K> Piece<K> {
-    fn has_room(&self) -> bool {
-        self.kept < self.reserved.saturating_add(AHEAD_BYTES)
-    }
-
     /// Bytes per second since it was requested.
     fn rate(&self, now: Instant) -> u64 {
         per_second(self.next.saturating_sub(self.first), now.since(self.since))

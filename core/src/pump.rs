@@ -166,10 +166,10 @@ impl<H: Host> Pump<H> {
                 self.settle(job, part, &mut taking, if different { from } else { upto }).await?;
             }
             if different {
-                self.write(job, part, known, end == Some(upto)).await?;
+                self.write(job, part, known, end).await?;
             }
             if new.length() > 0 {
-                self.write(job, part, new, end == Some(at)).await?;
+                self.write(job, part, new, end).await?;
             }
         }
         if settled {
@@ -232,7 +232,7 @@ impl<H: Host> Pump<H> {
         job: &mut Job<'_, H>,
         part: &mut PartOf<H>,
         chunk: <BodyOf<H> as Body>::Chunk<'b>,
-        last: bool,
+        end: Option<u64>,
     ) -> Result<(), Failed> {
         let length = chunk.length();
         let limit = job.config.max_download_bytes;
@@ -251,6 +251,7 @@ impl<H: Host> Pump<H> {
         };
         let due = now.since(self.checkpoint_at) >= CHECKPOINT_EVERY && since >= Some(unit);
         // After the last chunk the commit syncs anyway.
+        let last = end == Some(self.offset);
         let checkpoint = !last && (far || due) && !job.has_pending();
         if checkpoint {
             self.checkpoint(job, part).await?;

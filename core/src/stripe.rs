@@ -261,7 +261,6 @@ impl<'h, H: Host> Table<'h, H> {
         let length = chunk.length();
         if length > 0 {
             piece.chunks.push_back(BodyOf::<H>::keep(chunk));
-            piece.kept = piece.kept.saturating_add(length);
             piece.next = piece.next.saturating_add(length);
             piece.last = now;
             *received = received.saturating_add(length);

@@ -96,9 +96,7 @@ impl Taking {
             let validators = job.validators_after(&self.validators);
             job.move_to_candidate(validators).await?;
             let size = job.row.size.or(self.size);
-            // A size equal to the part's length would make the next attempt complete it.
-            let recorded = size.filter(|size| size.bytes > held);
-            job.record(Change::Resumed { size: recorded, mismatch, stated: take(&mut self.stated), epoch }).await?;
+            job.record(Change::Resumed { size, mismatch, stated: take(&mut self.stated), epoch }).await?;
             size.or(job.row.known_size())
         };
         job.emit(headers_event(known, job.row.mismatch));

@@ -146,9 +146,9 @@ impl<H: Host> Engine<H> {
         self.0.config()
     }
 
-    /// The reachability of a peer, which its downloads share. Record other requests to that peer there as well.
-    pub fn reachability(&self, peer_id: &str) -> Reachability {
-        self.0.peers.reachability(peer_id)
+    /// The reachability of a peer at the origin of `url`, which its downloads share. Record other requests to that peer there as well.
+    pub fn reachability(&self, peer_id: &str, url: &str) -> Reachability {
+        self.0.peers.reachability(peer_id, url)
     }
 
     /// Accepts a download: inserts a row, or uses the existing one for the same source and destination. A failed or cancelled

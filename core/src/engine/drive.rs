@@ -59,9 +59,6 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     };
     let mut job = shared.job(row);
     job.is_own = is_own;
-    if !H::ALONE {
-        job.reachability = shared.peers.of_source(&job.row.new.source);
-    }
     match job.row.status {
         Status::Completed | Status::ImportQueued | Status::Imported => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
@@ -160,6 +157,7 @@ async fn run<H: Host>(
     let mut lane = Lane::Arriving;
     loop {
         if !H::ALONE {
+            job.reachability = shared.peers.of_source(&job.row.new.source);
             ask_mirrors_first(job);
         }
         shared.seat(job);

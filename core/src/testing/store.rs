@@ -30,6 +30,9 @@ struct Disk {
     unnamed_bytes: Option<u64>,
 }
 
+/// The inode of all folders: no file has it.
+const FOLDER: u64 = 0;
+
 /// Names that change together, as in a rename, with the file that each gets.
 type Naming = Vec<(String, Option<u64>)>;
 
@@ -60,6 +63,13 @@ impl MemoryStore {
             file.bytes = bytes.to_vec();
             file.synced = bytes.to_vec();
         }
+        disk.sync_names();
+    }
+
+    /// Creates a folder: a name that no part can be opened by.
+    pub fn put_folder(&self, path: &str) {
+        let mut disk = self.disk();
+        disk.rename(vec![(path.to_owned(), Some(FOLDER))]);
         disk.sync_names();
     }
 

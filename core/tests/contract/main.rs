@@ -1,5 +1,6 @@
 //! The fakes keep their contracts, and each promise of a contract is broken by an implementation that does not keep it.
 
+mod defaults;
 mod ledger;
 mod send_ledger;
 mod store;

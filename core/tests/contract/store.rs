@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// A store in memory with a flaw; without a name it has none.
 #[derive(Clone, Default)]
-struct Flawed {
+pub(crate) struct Flawed {
     flaw: &'static str,
     disk: MemoryStore,
     count: Rc<Cell<u32>>,
@@ -112,7 +112,7 @@ impl PartStore for Flawed {
     }
 }
 
-struct FlawedPart {
+pub(crate) struct FlawedPart {
     inner: MemoryPart,
     name: String,
     store: Flawed,

@@ -209,6 +209,7 @@ fn a_download_that_is_dropped_moves_no_more() {
         join(world.engine.drive(second), dropped).await.0
     });
     assert!(matches!(result, Err(Error::Status { status: 429, .. })), "{result:?}");
+    assert!(waits(&world).is_empty(), "for nothing that moves: {:?}", waits(&world));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const HOUR: u64 = 3600;
+const ANNA: &str = "http://anna.example";
 
 fn of_peer(n: u32) -> NewDownload {
     let url = format!("http://anna.example/{n}");
@@ -52,7 +53,7 @@ fn away_until(back: u64) -> impl FnMut(&Asked) -> Answer + Send + 'static {
 }
 
 fn outage(world: &World) -> bool {
-    world.engine.reachability("1a2b3c4d").outage().is_some()
+    world.engine.reachability("1a2b3c4d", ANNA).outage().is_some()
 }
 
 fn attempts(world: &World) -> u32 {
@@ -149,7 +150,7 @@ fn attempts_in_vain(world: &World) -> u32 {
 fn a_probe_that_takes_its_time_stays_the_only_one_and_holds_nobody_up() {
     let world = World::answering(config(), |_| Err(broken()));
     let hanging = Arc::new(AtomicBool::new(false));
-    let line = world.engine.reachability("1a2b3c4d");
+    let line = world.engine.reachability("1a2b3c4d", ANNA);
     for _ in 0..3 {
         line.note(&world.clock, 3, &Err::<(), _>(broken()));
     }
@@ -253,7 +254,7 @@ fn an_answer_to_anybody_wakes_all() {
         let drives = join_all(ids.iter().map(|id| world.engine.drive(*id)));
         let hear = async {
             wait(&world.clock, seconds(HOUR + 1)).await;
-            let line = world.engine.reachability("1a2b3c4d");
+            let line = world.engine.reachability("1a2b3c4d", ANNA);
             assert!(line.outage().is_some());
             line.note(&world.clock, 3, &Ok(()));
         };
@@ -377,4 +378,31 @@ fn of_another(n: u32) -> NewDownload {
         *url = format!("http://bob.example/{n}");
     }
     new
+}
+
+#[test]
+fn a_mirror_of_another_origin_is_another_peer_also_for_the_next_drive() {
+    let file = content(1000);
+    for (mirror, is_peer) in [("http://anna.example/0?signature=new", true), ("http://ben.example/0", false)] {
+        let served = file.clone();
+        let mut answers = 0;
+        let world = World::answering(DownloadsConfig { breaker_failures: 1, ..config() }, move |asked| {
+            answers += 1;
+            match answers {
+                1 => cut(whole(&served), 400),
+                // The mirror goes on.
+                2 => cut(asked.first.filter(|&first| first > 0).map_or(whole(&served), |_| rest(&served, 400)), 500),
+                3 | 4 => Ok(reply(404, &[], vec![])),
+                _ => Err(broken()),
+            }
+        });
+        let new = NewDownload { mirrors: vec![mirror.to_owned()], ..of_peer(0) };
+        let id = world.run(world.engine.accept(new)).expect("it is new").id;
+        world.drive(id).expect_err("both are gone");
+        assert_eq!(world.row(id).new.source.url(), mirror);
+        world.run(world.engine.retry(id)).expect("it failed");
+        world.drive(id).expect_err("it cannot be reached");
+        assert_eq!(outage(&world), is_peer, "{mirror}");
+        assert!(world.engine.reachability("1a2b3c4d", mirror).outage().is_some(), "{mirror}");
+    }
 }

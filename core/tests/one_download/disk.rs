@@ -245,6 +245,14 @@ fn a_part_no_row_claims_is_not_touched() {
 }
 
 #[test]
+fn what_is_no_file_has_the_name_of_a_part_and_is_not_written_by_another_process() {
+    let world = World::scripted(config(), []);
+    world.host.store.put_folder(PART);
+    let error = world.get().expect_err("it is not ours");
+    assert!(matches!(&error, Error::ForeignPart { path } if path == PART), "{error}");
+}
+
+#[test]
 fn an_adopted_part_is_taken_up_after_a_comparison() {
     let file = content(100_000);
     let new = || NewDownload { adopt: true, ..new_download(URL, FILE) };

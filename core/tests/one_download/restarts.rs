@@ -4,7 +4,7 @@ use crate::world::*;
 use regrip_core::record::RestartReason;
 use regrip_core::store::PartStore;
 use regrip_core::testing::{Piece, Reply};
-use regrip_core::{Change, DownloadsConfig, Error, Status};
+use regrip_core::{Change, DownloadsConfig, Error, Status, What};
 
 /// A part of 400 bytes of `old`, and then these answers.
 fn after_400(old: &[u8], answers: Vec<Answer>) -> World {
@@ -104,15 +104,19 @@ fn a_full_response_keeps_the_bytes_it_agrees_with() {
 }
 
 #[test]
-fn a_comparison_that_breaks_leaves_part_and_row_as_they_were() {
+fn a_comparison_that_breaks_or_ends_early_leaves_part_and_row_as_they_were() {
     let file = content(1000);
-    let world = after_400(&file, vec![cut(newer(&file), 399), Err(Error::Lost)]);
-    let id = world.accept();
-    world.drive(id).expect_err("the last answer is permanent");
-    let row = world.row(id);
-    assert_eq!((row.downloaded, row.durable, row.restarts), (400, 400, 0));
-    assert_eq!(row.validators.etag.as_deref(), Some("\"v1\""));
-    assert_eq!(world.part().as_deref(), Some(&file[..400]));
+    let mut short = newer(&file);
+    short.body.truncate(2);
+    for interrupted in [cut(newer(&file), 399), Ok(short)] {
+        let world = after_400(&file, vec![interrupted, Err(Error::Lost)]);
+        let id = world.accept();
+        world.drive(id).expect_err("the last answer is permanent");
+        let row = world.row(id);
+        assert_eq!((row.downloaded, row.durable, row.restarts), (400, 400, 0));
+        assert_eq!(row.validators.etag.as_deref(), Some("\"v1\""));
+        assert_eq!(world.part().as_deref(), Some(&file[..400]));
+    }
 }
 
 #[test]
@@ -206,18 +210,28 @@ fn a_smaller_file_is_believed_the_second_time() {
         // As far as the old one goes, so that only the end differs.
         Ok(reply(200, &fields, vec![bytes(&old[..300])]))
     };
-    let measured = || Ok(newer(&file));
+    // A length is stated, and the connection is closed at the end: to a range it fits nothing, to a plain GET it is the file.
+    let closed = || {
+        let fields = [("content-range", "bytes 0-299/300"), ("etag", "\"v2\"")];
+        Ok(reply(200, &fields, vec![bytes(&old[..300])]))
+    };
+    let measured = || Ok(Reply { body: vec![bytes(&file)], ..newer(&file) });
     let other = Ok(newer(&bytes_of(4, 299)));
-    let rows: [(Vec<Answer>, u32, &[u8], u64); 3] = [
-        (vec![measured(), measured()], 3, &file, 400),
-        (vec![measured(), other, measured(), measured()], 5, &file, 400),
-        (vec![chunked(), chunked()], 3, &old[..300], 100),
+    let (newer, misfit) = (RestartReason::ValidatorChanged, RestartReason::ContentRangeMismatch);
+    let rows: [(Vec<Answer>, u32, &[u8], _); 4] = [
+        (vec![measured(), measured()], 3, &file, (newer, 400)),
+        (vec![measured(), other, measured(), measured()], 5, &file, (newer, 400)),
+        (vec![chunked(), chunked()], 3, &old[..300], (newer, 100)),
+        (vec![closed(), closed(), closed(), closed()], 3, &old[..300], (misfit, 100)),
     ];
-    for (answers, attempts, file, discarded) in rows {
+    for (answers, attempts, file, restart) in rows {
         let world = after_400(&old, answers);
         let summary = world.get().expect("it is that small");
         assert_eq!(summary.attempts, attempts);
-        assert_eq!(world.restarts(), [(RestartReason::ValidatorChanged, discarded)]);
+        assert_eq!(world.restarts(), [restart]);
+        let is_end = |(_, what): &(_, What)| matches!(what, What::Progress { bytes: 300, .. });
+        let ends = world.host.events().iter().filter(|event| is_end(event)).count();
+        assert_eq!(ends, usize::from(restart.1 == 400), "progress to the end, once if bytes were written");
         world.assert_whole(file);
     }
 }

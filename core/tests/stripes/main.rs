@@ -5,11 +5,13 @@ mod sources;
 mod world;
 
 use regrip_core::config::Connections;
-use regrip_core::record::{NewDownload, Source};
+use regrip_core::ledger::Ledger;
+use regrip_core::record::{Behaviour, NewDownload, Source};
 use regrip_core::store::StoreRules;
 use regrip_core::testing::{Asked, FakeTransport, Piece, Reply, new_download};
+use regrip_core::time::Clock;
 use regrip_core::transport::RequestRules;
-use regrip_core::{DownloadsConfig, Error};
+use regrip_core::{Change, DownloadsConfig, Error};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::LazyLock;
@@ -177,7 +179,7 @@ fn a_pause_amid_pieces_keeps_those_up_to_the_first_gap_and_a_resume_goes_on_from
     let id = world.accept();
     let ended = world.run(async {
         let pause = async {
-            regrip_core::time::Clock::sleep(&world.clock, seconds(2)).await;
+            world.clock.sleep(seconds(2)).await;
             world.engine.pause(id).await
         };
         futures::future::join(world.engine.drive(id), pause).await
@@ -291,7 +293,7 @@ fn a_cancel_ends_every_connection() {
     let id = world.accept();
     let ended = world.run(async {
         let cancel = async {
-            regrip_core::time::Clock::sleep(&world.clock, seconds(2)).await;
+            world.clock.sleep(seconds(2)).await;
             world.engine.cancel(id).await
         };
         futures::future::join(world.engine.drive(id), cancel).await
@@ -400,7 +402,7 @@ fn the_memory_of_a_transfer_that_is_paused_is_given_back() {
         let before = world.host.transport.requests().len();
         let ended = world.run(async {
             let pause = async {
-                regrip_core::time::Clock::sleep(&world.clock, seconds(1)).await;
+                world.clock.sleep(seconds(1)).await;
                 world.engine.pause(id).await
             };
             futures::future::join(world.engine.drive(id), pause).await
@@ -434,26 +436,50 @@ fn further_connections_are_opened_while_another_download_waits_for_a_permit_of_t
 fn a_response_that_is_compared_first_or_is_not_all_of_the_rest_is_not_split() {
     let compared: Wrong = |_, _| honest(&CONTENT, "\"v1\"", &whole_file());
     let capped: Wrong = |asked, _| {
-        let last = asked.first.map(|first| first + (4 << 20));
+        // The last rest is too short to be split.
+        let last = asked.first.map(|first| first + (5 << 20));
         honest(&CONTENT, "\"v1\"", &Asked { last, ..asked.clone() })
     };
     for answer in [compared, capped] {
-        let world = world(config(4), move |n, asked, mut honest| {
+        // One connection, whose download fails after 20 steps, and then more.
+        let world = world(config(1), move |n, asked, mut honest| {
             Ok(match n {
                 0 => {
                     honest.body.truncate(40);
-                    honest.body.push(Piece::Break(broken()));
+                    honest.body.push(Piece::Break(Error::Certificate("expired".to_owned())));
                     honest
                 }
-                // No second connection beside the first response.
-                1..=3 => reply(503, &[], Vec::new()),
                 _ => answer(asked, honest),
             })
         });
-        world.get().unwrap();
+        world.get().unwrap_err();
+        assert_eq!(world.part().unwrap().len(), 20 * STEP_BYTES);
+        let world = World::on(world.host, config(4));
+        world.run(world.engine.retry(1)).unwrap();
+        world.drive(1).unwrap();
         world.assert_whole(&CONTENT);
         let requests = world.host.transport.requests();
-        assert!(requests.iter().skip(4).all(|asked| asked.last.is_none()), "{requests:?}");
+        assert!(requests.iter().all(|asked| asked.last.is_none()), "{requests:?}");
+    }
+}
+
+#[test]
+fn a_url_on_trial_and_a_source_that_refuses_ranges_get_one_connection() {
+    let mirror = "http://mirror.example/film.mkv";
+    for refuses_ranges in [true, false] {
+        let world = world(config(4), move |n, _, honest| match n {
+            0 if !refuses_ranges => Ok(reply(404, &[], vec![])),
+            _ => Ok(honest),
+        });
+        let new = NewDownload { mirrors: vec![mirror.to_owned()], ..new_download(world::URL, world::FILE) };
+        let id = world.run(world.engine.accept(new)).unwrap().id;
+        let learned = Change::Learned(Behaviour { refuses_ranges, ..Behaviour::default() });
+        world.run(world.host.ledger.record(id, &learned, world.clock.wall())).unwrap();
+        let world = World::on(world.host, config(4));
+        world.drive(id).unwrap();
+        world.assert_whole(&CONTENT);
+        assert!(ranges(&world).is_empty(), "refuses ranges: {refuses_ranges}");
+        assert_eq!(world.row(id).new.source.url() == mirror, !refuses_ranges);
     }
 }
 

@@ -56,7 +56,7 @@ fn peer<L: NativeLedger>(api: &Api<L>, card: PeerCard) -> Value {
         "error": seen.error, "probes": 0, "next_probe_at": null, "last_search": seen.last_search,
     });
     let engine = api.control.engine();
-    if let Some(outage) = engine.reachability(&card.id).outage() {
+    if let Some(outage) = engine.reachability(&card.id, &card.url).outage() {
         let clock = engine.host().clock();
         let at = |instant| rfc3339(wall(instant, clock.now(), clock.wall()));
         peer["reachable"] = false.into();
@@ -201,7 +201,7 @@ fn peer_metrics<L: NativeLedger>(page: &mut MetricsText, api: &Api<L>) {
     let peers = api.control.peers().list();
     let outages = peers.iter().map(|peer| {
         let labels = [("peer_id", peer.id.as_str()), ("peer", peer.name.as_str())];
-        (labels, api.control.engine().reachability(&peer.id).outage())
+        (labels, api.control.engine().reachability(&peer.id, &peer.url).outage())
     });
     let outages: Vec<_> = outages.collect();
     let help = "1 if a peer cannot be reached, so that its downloads wait.";

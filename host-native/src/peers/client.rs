@@ -87,7 +87,7 @@ impl<L: NativeLedger> PeerClient<L> {
     /// A client for a configured peer, whose credentials the engine's transport has. Nothing is asked yet.
     pub fn new(engine: Engine<NativeHost<L>>, peer: Peer) -> Self {
         PeerClient {
-            line: engine.reachability(peer.id.as_str()),
+            line: engine.reachability(peer.id.as_str(), &peer.url),
             engine,
             peer,
             greeted: Mutex::new(false),

@@ -272,7 +272,7 @@ fn look<L: NativeLedger>(service: &Service<L>) {
     let clock = engine.host().clock;
     let mut out = HashMap::new();
     for peer in &service.settings.get().peers {
-        if let Some(outage) = engine.reachability(peer.id.as_str()).outage() {
+        if let Some(outage) = engine.reachability(peer.id.as_str(), &peer.url).outage() {
             let due = outage.next_probe.since(clock.now());
             let why = format!("the peer cannot be reached: {}", chain(&outage.last.error()));
             out.insert(peer.id.as_str().to_owned(), (why, due));

@@ -75,7 +75,7 @@ fn peers_are_shown_as_they_were_found_and_without_their_secrets() {
     board.answered(anna.as_str().unwrap(), Some("0.3.1".to_owned()), SystemTime::UNIX_EPOCH);
     // The breaker of the other one opens.
     let engine = bench.control.engine();
-    let line = engine.reachability(bob.as_str().unwrap());
+    let line = engine.reachability(bob.as_str().unwrap(), peers["peers"][1]["url"].as_str().unwrap());
     for _ in 0..3 {
         let failed: Result<(), Error> = Err(Error::network("connecting", "refused"));
         line.note(engine.host().clock(), 3, &failed);

@@ -24,7 +24,8 @@ fn a_dead_peer_costs_no_more_attempts_than_open_the_breaker() {
     let result = smol::block_on(bench.client.item("1", |_, _| told += 1));
     assert_eq!(result.expect_err("nobody is there").code().as_str(), "Network");
     assert_eq!(told, 2, "the third attempt waits, and its patience is at its end");
-    let outage = bench.engine.reachability(bench.client.peer().id.as_str()).outage();
+    let peer = bench.client.peer();
+    let outage = bench.engine.reachability(peer.id.as_str(), &peer.url).outage();
     assert!(outage.is_some(), "the downloads know it too");
     let mut told = 0;
     let result = smol::block_on(bench.client.item("1", |_, _| told += 1));
