@@ -76,6 +76,8 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         if !H::ALONE && shared.host.ledger().lease().is_some() {
             // Only from here on nothing in another process changes the row.
             job.row = calls::row(&shared.host, id).await?;
+            // If a process died in an attempt, the bytes are kept in a part with a name from then on.
+            job.is_own = job.row.attempts == 0;
             if job.row.status.is_complete() {
                 return Ok(());
             }
@@ -150,11 +152,6 @@ async fn run<H: Host>(
     let mut turn = Some(turn).filter(|_| !is_committing);
     if repair(job, wanted.as_deref()).await? {
         return Ok(());
-    }
-    if !H::ALONE && shared.host.ledger().lease().is_some() {
-        // Until it was claimed, others may have driven it. From here on nobody else does.
-        job.row = calls::row(&shared.host, job.row.id).await?;
-        job.is_own = job.row.status == Status::Queued && job.row.attempts == 0 && !job.row.claimed;
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
