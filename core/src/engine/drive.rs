@@ -640,14 +640,14 @@ async fn close<H: Host>(
 }
 
 async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<Moving>) -> Result<(), Failed> {
-    let is_trial = before.is_some();
     let change = match error {
         // The row of another process: its writer will record the end, or has.
         Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => return Ok(()),
         // The ledger may not take it, and a row that is `committing` may have its file: the next start looks.
         Error::Ledger { .. } => return Ok(()),
         error if has_no_storage(job, error) => match job.row.status {
-            Status::Committing => return Ok(()),
+            // The file may have its name by now.
+            Status::Committing if job.row.committing.is_some() => return Ok(()),
             _ => Change::Queued,
         },
         Error::Interrupted => Change::Queued,
@@ -661,25 +661,26 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
             None => Change::Failed(job.failure(error)),
         },
     };
-    let sweeps = !is_trial && matches!(change, Change::Failed(_));
-    if sweeps {
+    if matches!(change, Change::Failed(_)) {
         // Before the end is recorded: after it the part may be of another process that retries. The error is reported even if this fails.
         let _ = sweep(job).await;
     }
     job.record(change).await
 }
 
-/// Removes the empty part of a failed download.
+/// Removes the empty part of a failed download. Without a part its destination is free for another source.
 async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     let path = job.row.new.part.clone();
-    if !job.row.claimed || job.row.downloaded > 0 || !calls::exists(job.host, &path).await? {
+    if !job.row.claimed {
         return Ok(());
     }
-    let mut part = calls::open(job.host, &path, OpenPart::Claimed).await?;
-    if calls::length(&mut part).await? == 0 {
+    if calls::exists(job.host, &path).await? {
+        let mut part = calls::open(job.host, &path, OpenPart::Claimed).await?;
+        if calls::length(&mut part).await? > 0 {
+            return Ok(());
+        }
         drop(part);
         calls::remove(job.host, &path).await?;
-        job.record(Change::Claimed(false)).await?;
     }
-    Ok(())
+    job.record(Change::Claimed(false)).await
 }
