@@ -37,6 +37,7 @@ struct Tables {
     rows: BTreeMap<DownloadId, Row>,
     lines: Vec<(DownloadId, Line)>,
     changes: Vec<(DownloadId, Change)>,
+    /// The last owner of each download, and until when. One that gave it back or whose row has ended is remembered.
     claims: BTreeMap<DownloadId, (String, SystemTime)>,
     /// How long each download that was given back is to rest, in order.
     rests: Vec<(DownloadId, Duration)>,
@@ -80,7 +81,7 @@ impl MemoryLedger {
 
     /// Who has claimed a download, and until when.
     pub fn claimed(&self, id: DownloadId) -> Option<(String, SystemTime)> {
-        self.tables().claims.get(&id).cloned()
+        self.tables().claims.get(&id).filter(|(_, until)| *until > SystemTime::UNIX_EPOCH).cloned()
     }
 
     /// How long each download that was [released](Ledger::release) is to rest, in order.
@@ -244,7 +245,6 @@ impl Ledger for MemoryLedger {
             let row = tables.row(id)?;
             row.apply(change);
             if !row.status.is_active() {
-                // Who had it last is remembered.
                 tables.claims.entry(id).and_modify(|(_, until)| *until = SystemTime::UNIX_EPOCH);
             }
             tables.changes.push((id, change.clone()));
@@ -302,8 +302,10 @@ impl Ledger for MemoryLedger {
 
     async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
         self.write(|tables| {
-            if tables.claims.get(&id).is_some_and(|(other, _)| other == owner) {
-                tables.claims.remove(&id);
+            if let Some((other, until)) = tables.claims.get_mut(&id)
+                && other == owner
+            {
+                *until = SystemTime::UNIX_EPOCH;
             }
             tables.rests.push((id, rest));
             Ok(())
