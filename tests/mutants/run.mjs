@@ -1,7 +1,6 @@
 // Runs the tests of the core against every mutant that cargo-mutants lists for it, all of them in one build.
 //
-//   node tests/mutants/run.mjs [FILE...]     those of some files of core/src, for example `bounds resume`; of all without names
-//   node tests/mutants/run.mjs --survivors   those of survivors.txt; with names of files, those, too
+//   node tests/mutants/run.mjs [FILE...]   those of some files of core/src, for example `bounds resume`; of all without names
 //
 // Needs cargo-mutants. A mutant that no test kills must be in equivalent.txt, with the reason. What was found is kept in the target
 // folder: a second run goes on where the first was stopped, as long as neither the core nor its tests have changed.
@@ -28,11 +27,8 @@ const results = join(target, `results-${state.digest("hex").slice(0, 16)}.txt`);
 
 const mutants = listed();
 const wanted = process.argv.slice(2);
-const survivors = new Set(readFileSync(join(import.meta.dirname, "survivors.txt"), "utf8").split("\n").filter((line) => line.startsWith("core/")));
 const chosen = [...mutants.keys()].filter((number) => {
-  const { file, key } = mutants[number];
-  const path = file.replace("core/src/", "").replace(".rs", "");
-  if (wanted.includes("--survivors") && survivors.has(key.replace(/ @ .*/, ""))) return true;
+  const path = mutants[number].file.replace("core/src/", "").replace(".rs", "");
   return wanted.length === 0 || wanted.some((name) => path === name || path.startsWith(`${name}/`));
 });
 const programs = build();

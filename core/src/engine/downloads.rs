@@ -239,7 +239,7 @@ impl<H: Host> Engine<H> {
         }
         let again = match row.status {
             Status::Paused => Some(Change::Unpaused),
-            _ if retries || (moves && row.status.is_finished()) => Some(Change::Retried),
+            Status::Failed | Status::Cancelled => Some(Change::Retried),
             _ => None,
         };
         if let Some(again) = again {
@@ -263,7 +263,7 @@ impl<H: Host> Engine<H> {
             let moving = moves.then(|| Moving { url, status: row.status, failure: row.failure.clone() });
             lock(&self.0.asked).insert(id, Asked { terms, moving });
         }
-        if retries || moves || !self.is_driven(id) {
+        if retries || !self.is_driven(id) {
             self.emit(id, &new, What::Queued);
         }
         self.0.take_inserted(id);

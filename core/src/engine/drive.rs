@@ -73,6 +73,8 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         if !H::ALONE && shared.host.ledger().lease().is_some() {
             // Only from here on nothing in another process changes the row.
             job.row = calls::row(&shared.host, id).await?;
+            // If a process died in an attempt, the bytes are kept in a part with a name from then on.
+            job.is_own = job.row.attempts == 0;
             if job.row.status.is_complete() {
                 return Ok(());
             }
@@ -148,11 +150,6 @@ async fn run<H: Host>(
     if repair(job, wanted.as_deref()).await? {
         return Ok(());
     }
-    if !H::ALONE && shared.host.ledger().lease().is_some() {
-        // Until it was claimed, others may have driven it. From here on nobody else does.
-        job.row = calls::row(&shared.host, job.row.id).await?;
-        job.is_own = job.row.status == Status::Queued && job.row.attempts == 0 && !job.row.claimed;
-    }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
     loop {
@@ -162,6 +159,8 @@ async fn run<H: Host>(
         }
         shared.seat(job);
         let permits = leave_to_move(shared, job, signal, lane, &mut turn).await?;
+        // If the peer is asked now, its next outage is another one.
+        job.sources.without_peer &= job.sources.next.is_some();
         job.config = shared.config();
         let after = Box::pin(one_attempt(shared, job, signal, &mut random)).await;
         let after = match H::ALONE {
@@ -191,9 +190,7 @@ async fn run<H: Host>(
 
 /// If the peer cannot be reached, each mirror is asked once before the download waits for it.
 fn ask_mirrors_first<H: Host>(job: &mut Job<'_, H>) {
-    if !is_out(job) {
-        job.sources.without_peer &= job.sources.next.is_some();
-    } else if !job.sources.without_peer && job.sources.lost.is_none() {
+    if is_out(job) && !job.sources.without_peer {
         job.sources.without_peer = true;
         job.sources.next = job.row.new.mirrors.first().cloned();
     }
@@ -252,7 +249,7 @@ async fn with_part<H: Host>(
     };
     // A file with another digest has nothing that the next source could be compared with.
     let is_mismatch = matches!(&ended, Ok(error) if matches!(**error, Error::DigestMismatch { .. }));
-    if !H::ALONE && is_mismatch && has_other_source(job) {
+    if !H::ALONE && is_mismatch && !job.row.new.mirrors.is_empty() {
         let restarted = unless_alone::<H, _>(job.restart(&mut part, RestartReason::DigestMismatch)).await;
         // The source is dropped for good, so there are no more such restarts than sources.
         if let Err(error) = restarted
@@ -309,8 +306,8 @@ async fn begin<H: Host>(
         }
         None => {}
     }
+    // A mirror is next only if no URL of a user is on trial.
     if !H::ALONE
-        && job.candidate.is_none()
         && let Some(url) = job.sources.next.clone()
     {
         let same_path = same_but_for_query(&url, job.row.new.source.url());
@@ -490,15 +487,6 @@ async fn retry_or_fail<H: Host>(
     Ok(After::Again(delay))
 }
 
-/// Returns `true` if the download has a source beside the one that is asked.
-fn has_other_source<H: Host>(job: &Job<'_, H>) -> bool {
-    let mirror = job.candidate.as_ref().filter(|candidate| candidate.bounds.is_none());
-    match mirror {
-        Some(mirror) => job.sources.lost.is_none() || job.row.new.mirrors.iter().any(|other| *other != mirror.url),
-        None => job.candidate.is_none() && !job.row.new.mirrors.is_empty(),
-    }
-}
-
 /// The terms of the row with `url` as its source, beside the other ones that are not lost.
 fn terms_at<H: Host>(job: &Job<'_, H>, url: &str) -> Terms {
     let mut terms = job.row.terms();
@@ -538,11 +526,12 @@ async fn fail_over<H: Host>(
     let after = |index: usize| mirrors.get(index).cloned();
     let dropped = mirror.clone().filter(|_| !transient);
     let mut next = after(at.map_or(0, |at| at.saturating_add(1)));
-    if next.is_none() && (job.sources.lost.is_some() || (mirror.is_none() && !transient)) {
-        next = after(0).filter(|first| Some(first) != dropped.as_ref());
+    if next.is_none() && job.sources.lost.is_some() {
+        next = after(0);
     }
     let left = mirrors.len().saturating_sub(usize::from(dropped.is_some()));
-    let alive = left.saturating_add(usize::from(job.sources.lost.is_none() && (transient || mirror.is_some())));
+    // The row's own URL counts, too, unless it is lost; if it is lost only now, there are mirrors.
+    let alive = left.saturating_add(usize::from(job.sources.lost.is_none()));
     job.sources.next.clone_from(&next);
     let why = match &*error {
         Error::DestinationBusy { .. } => "it serves another file than the first source".to_owned(),
@@ -565,8 +554,8 @@ async fn fail_over<H: Host>(
     let end = AttemptEnd { attempt: job.attempt, to, outcome: Outcome::Failed, error: Some(failure), wait: None };
     job.record(Change::AttemptEnded { end, bounds }).await?;
     if let Some(dropped) = &dropped {
-        let mut terms = terms_at(job, dropped);
-        terms.mirrors.retain(|url| url != job.row.new.source.url());
+        let mut terms = job.row.terms();
+        terms.mirrors.retain(|mirror| mirror != dropped);
         job.record(Change::Terms(terms)).await?;
     } else if !transient {
         job.sources.lost = Some(error);
@@ -649,14 +638,14 @@ async fn close<H: Host>(
 }
 
 async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<Moving>) -> Result<(), Failed> {
-    let is_trial = before.is_some();
     let change = match error {
         // The row of another process: its writer will record the end, or has.
         Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => return Ok(()),
         // The ledger may not take it, and a row that is `committing` may have its file: the next start looks.
         Error::Ledger { .. } => return Ok(()),
         error if has_no_storage(job, error) => match job.row.status {
-            Status::Committing => return Ok(()),
+            // The file may have its name by now.
+            Status::Committing if job.row.committing.is_some() => return Ok(()),
             _ => Change::Queued,
         },
         Error::Interrupted => Change::Queued,
@@ -670,25 +659,26 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
             None => Change::Failed(job.failure(error)),
         },
     };
-    let sweeps = !is_trial && matches!(change, Change::Failed(_));
-    if sweeps {
+    if matches!(change, Change::Failed(_)) {
         // Before the end is recorded: after it the part may be of another process that retries. The error is reported even if this fails.
         let _ = sweep(job).await;
     }
     job.record(change).await
 }
 
-/// Removes the empty part of a failed download.
+/// Removes the empty part of a failed download. Without a part its destination is free for another source.
 async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     let path = job.row.new.part.clone();
-    if !job.row.claimed || job.row.downloaded > 0 || !calls::exists(job.host, &path).await? {
+    if !job.row.claimed {
         return Ok(());
     }
-    let mut part = calls::open(job.host, &path, OpenPart::Claimed).await?;
-    if calls::length(&mut part).await? == 0 {
+    if calls::exists(job.host, &path).await? {
+        let mut part = calls::open(job.host, &path, OpenPart::Claimed).await?;
+        if calls::length(&mut part).await? > 0 {
+            return Ok(());
+        }
         drop(part);
         calls::remove(job.host, &path).await?;
-        job.record(Change::Claimed(false)).await?;
     }
-    Ok(())
+    job.record(Change::Claimed(false)).await
 }

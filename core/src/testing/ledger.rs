@@ -2,6 +2,7 @@
 
 use super::clock::VirtualClock;
 use crate::error::Error;
+use crate::event::display_url;
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::record::{AttemptEnd, Change, DownloadId, Mark, NewAttempt, NewDownload, RestartReason, Row};
@@ -36,7 +37,10 @@ struct Tables {
     rows: BTreeMap<DownloadId, Row>,
     lines: Vec<(DownloadId, Line)>,
     changes: Vec<(DownloadId, Change)>,
+    /// The last owner of each download, and until when. One that gave it back or whose row has ended is remembered.
     claims: BTreeMap<DownloadId, (String, SystemTime)>,
+    /// How long each download that was given back is to rest, in order.
+    rests: Vec<(DownloadId, Duration)>,
     /// Writes so far, and who waits for the next one.
     writes: u64,
     waiting: Vec<Waker>,
@@ -77,7 +81,12 @@ impl MemoryLedger {
 
     /// Who has claimed a download, and until when.
     pub fn claimed(&self, id: DownloadId) -> Option<(String, SystemTime)> {
-        self.tables().claims.get(&id).cloned()
+        self.tables().claims.get(&id).filter(|(_, until)| *until > SystemTime::UNIX_EPOCH).cloned()
+    }
+
+    /// How long each download that was [released](Ledger::release) is to rest, in order.
+    pub fn rests(&self) -> Vec<(DownloadId, Duration)> {
+        self.tables().rests.clone()
     }
 
     /// The timeline of a download.
@@ -153,7 +162,8 @@ impl MemoryLedger {
             && mine != Some(owner)
             && (*until > leases.clock.wall() || (mine.is_some() && !is_of_user))
         {
-            return Err(failed(&format!("download {id} is claimed by {owner}")));
+            let path = tables.rows.get(&id).map(|row| row.new.part.clone()).unwrap_or_default();
+            return Err(Error::PartLocked { path, pid: None, lock_file: None });
         }
         if matches!(change, Some(Change::Retried | Change::Unpaused)) {
             owners.remove(&id); // a user of this process has it now, not the drive
@@ -175,6 +185,13 @@ impl Tables {
 impl Ledger for MemoryLedger {
     async fn insert(&self, new: &NewDownload, _at: SystemTime) -> Result<DownloadId, Error> {
         self.write(|tables| {
+            let mut rows = tables.rows.values().filter(|row| row.new.destination == new.destination);
+            if self.leases.is_some()
+                && let Some(row) = rows.find(|row| !row.status.is_finished())
+            {
+                let (path, url) = (new.destination.clone(), display_url(row.new.source.url()));
+                return Err(Error::DestinationBusy { path, id: row.id, url });
+            }
             tables.last += 1;
             let id = tables.last;
             tables.rows.insert(id, Row::new(id, new.clone()));
@@ -218,16 +235,16 @@ impl Ledger for MemoryLedger {
 
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
         self.write(|tables| {
-            if !matches!(change, Change::Cancelled | Change::Paused) {
-                self.fence(tables, id, Some(change))?;
-            }
             let row = tables.row(id)?;
             if !row.status.admits(change) {
                 return Err(row.wrong_state());
             }
+            if !matches!(change, Change::Cancelled | Change::Paused) {
+                self.fence(tables, id, Some(change))?;
+            }
+            let row = tables.row(id)?;
             row.apply(change);
             if !row.status.is_active() {
-                // Who had it last is remembered.
                 tables.claims.entry(id).and_modify(|(_, until)| *until = SystemTime::UNIX_EPOCH);
             }
             tables.changes.push((id, change.clone()));
@@ -283,11 +300,14 @@ impl Ledger for MemoryLedger {
         })
     }
 
-    async fn release(&self, id: DownloadId, owner: &str, _rest: Duration) -> Result<(), Error> {
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
         self.write(|tables| {
-            if tables.claims.get(&id).is_some_and(|(other, _)| other == owner) {
-                tables.claims.remove(&id);
+            if let Some((other, until)) = tables.claims.get_mut(&id)
+                && other == owner
+            {
+                *until = SystemTime::UNIX_EPOCH;
             }
+            tables.rests.push((id, rest));
             Ok(())
         })
     }

@@ -114,9 +114,9 @@ impl MemoryStore {
         self.disk().room = bytes;
     }
 
-    /// From now on its errors are those of a disk that is down.
-    pub fn set_down(&self) {
-        self.disk().is_down = true;
+    /// If it is down, it finds, opens, syncs, renames and removes nothing.
+    pub fn set_down(&self, is_down: bool) {
+        self.disk().is_down = is_down;
     }
 
     /// Makes the next `times` syncs fail.
@@ -184,6 +184,10 @@ impl MemoryStore {
     fn disk(&self) -> MutexGuard<'_, Disk> {
         lock(&self.0)
     }
+
+    fn disk_that_is_up(&self, what: &'static str, path: &str) -> Result<MutexGuard<'_, Disk>, Error> {
+        Some(self.disk()).filter(|disk| !disk.is_down).ok_or_else(|| failed(what, path))
+    }
 }
 
 impl Disk {
@@ -229,11 +233,11 @@ impl PartStore for MemoryStore {
     type Part = MemoryPart;
 
     async fn exists(&self, part: &str) -> Result<bool, Error> {
-        Ok(self.disk().names.contains_key(part))
+        Ok(self.disk_that_is_up("find", part)?.names.contains_key(part))
     }
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<MemoryPart, Error> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_that_is_up("open", part)?;
         let path = part.to_owned();
         let inode = match disk.names.get(part).copied() {
             Some(_) if how == OpenPart::Create => return Err(Error::ForeignPart { path }),
@@ -261,7 +265,7 @@ impl PartStore for MemoryStore {
         if !part.named && self.disk().names.contains_key(destination) {
             part.name().await?;
         }
-        let mut disk = self.disk();
+        let mut disk = self.disk_that_is_up("rename", &part.path)?;
         if replace == Replace::Nothing && disk.names.contains_key(destination) {
             return Err(Error::DestinationExists { path: destination.to_owned() });
         }
@@ -279,7 +283,7 @@ impl PartStore for MemoryStore {
     }
 
     async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_that_is_up("find", part)?;
         let is_file = |inode: &u64| {
             let length = disk.files.get(inode).map(|file| file.bytes.len() as u64);
             token(*inode) == committing.token && length == Some(committing.size)
@@ -296,7 +300,7 @@ impl PartStore for MemoryStore {
     }
 
     async fn remove(&self, part: &str) -> Result<(), Error> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_that_is_up("remove", part)?;
         let locked = disk.names.get(part).and_then(|inode| disk.files.get(inode)).is_some_and(|file| file.locked);
         if locked {
             return Err(Error::PartLocked { path: part.to_owned(), pid: None, lock_file: None });
@@ -392,7 +396,7 @@ impl Part for MemoryPart {
 
     async fn flush(&mut self) -> Result<u64, Error> {
         {
-            let mut disk = self.store.disk();
+            let mut disk = self.store.disk_that_is_up("sync", &self.path)?;
             if disk.failing_syncs > 0 {
                 disk.failing_syncs -= 1;
                 return Err(failed("sync", &self.path));

@@ -2,7 +2,7 @@
 
 use crate::world::slow::Slow;
 use crate::world::*;
-use regrip_core::record::Outcome;
+use regrip_core::record::{NewDownload, Outcome};
 use regrip_core::testing::{FakeHost, Piece, Served, new_download};
 use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, ErrorCode, Status, Summary, What};
 
@@ -74,10 +74,11 @@ fn a_cancel_in_the_middle_of_a_body_keeps_the_part() {
 }
 
 #[test]
-fn a_cancel_in_a_backoff_is_heard_at_once() {
+fn a_cancel_in_a_backoff_is_heard_at_once_and_keeps_even_an_empty_part() {
     let world = World::answering(config(), |_| Ok(reply(503, &[("retry-after", "60")], vec![])));
     let id = world.accept();
     cancelled_at(&world, id, 10);
+    assert_eq!((world.part(), world.row(id).claimed), (Some(vec![]), true));
 }
 
 #[test]
@@ -206,6 +207,71 @@ fn a_cancel_at_any_moment_leads_to_exactly_one_last_word() {
         }
     }
     assert!(cancelled > 20, "{cancelled} were in time");
+}
+
+// Whoever retries must know that a digest refused the bytes: a cancel does not hide that.
+#[test]
+fn a_cancel_that_is_accepted_while_a_download_fails_counts_unless_its_digest_refused_the_file() {
+    for refused in [false, true] {
+        let (mut cancelled, mut overruled) = (0, 0);
+        for polls in 0..100 {
+            let (file, wrong) = (content(1000), bytes_of(2, 1000));
+            let first = if refused { whole(&wrong) } else { reply(404, &[], vec![]) };
+            let world = World::scripted(config(), [Ok(first), Ok(whole(&file))]);
+            let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), config(), true).expect("in range");
+            let new = NewDownload { digests: vec![given(&sha256(&file))], ..new_download(URL, FILE) };
+            let (id, ended, told) = world.run(async {
+                let id = engine.accept(new).await.expect("it is new").id;
+                let cancel = async {
+                    for _ in 0..polls {
+                        pause().await;
+                    }
+                    engine.cancel(id).await
+                };
+                let (ended, told) = futures::join!(engine.drive(id), cancel);
+                (id, ended.expect_err("it fails").code(), told)
+            });
+            let row = world.row(id);
+            let context = format!("poll {polls}: {ended:?}, {told:?}, {:?}", row.status);
+            assert_eq!(terminal(&world.host, id), [row.status.name()], "{context}");
+            match (told, row.status) {
+                (Ok(()), Status::Cancelled) => cancelled += 1,
+                (Ok(()), Status::Failed) => overruled += 1,
+                (Err(Error::WrongState { .. }), Status::Failed) => {}
+                _ => panic!("{context}"),
+            }
+            if ended == ErrorCode::DigestMismatch {
+                world.run(engine.retry(id)).expect("it failed");
+                world.run(engine.drive(id)).expect("its bytes do not count");
+                world.assert_whole(&file);
+            }
+        }
+        assert!(cancelled > 10 && (overruled > 0) == refused, "{refused}: {cancelled}, {overruled}");
+    }
+}
+
+#[test]
+fn a_caller_that_drives_a_download_itself_cancels_it_without_a_look_at_its_row() {
+    let world = stalled();
+    let id = world.accept();
+    assert!(!world.engine.call_off(id), "nobody drives it");
+    let ended = stopped_at(&world, id, 10, async || {
+        assert!(world.engine.call_off(id));
+        assert!(world.engine.call_off(id), "it ends by that");
+        Ok(())
+    });
+    assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    let world = stalled();
+    let id = world.accept();
+    let ended = world.run(async {
+        let stop = async {
+            wait(&world.clock, seconds(10)).await;
+            world.engine.end();
+            world.engine.call_off(id)
+        };
+        futures::join!(world.engine.drive(id), stop)
+    });
+    assert!(matches!(ended, (Err(Error::Interrupted), false)), "it ends by something else: {ended:?}");
 }
 
 /// What another process on the same disk and ledger sees; its events are its own.
@@ -443,6 +509,21 @@ fn a_retry_takes_up_a_failed_or_cancelled_one_only() {
     let story = ["queued", "started", "failed", "queued", "started", "failed", "queued", "cancelled", "queued"];
     assert_eq!(world.host.story(id), story);
     assert!(matches!(world.run(world.engine.retry(99)), Err(Error::NoSuchDownload(99))));
+}
+
+#[test]
+fn a_download_that_is_taken_up_before_its_drive_has_returned_is_announced() {
+    let world = World::scripted(config(), [Ok(reply(404, &[], vec![]))]);
+    let id = world.accept();
+    let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), config(), true).expect("in range");
+    let mut drive = Box::pin(engine.drive(id));
+    while world.row(id).status != Status::Failed {
+        assert!(world.run(at_most(1, drive.as_mut())).is_none(), "its ledger is slow");
+    }
+    world.run(engine.accept(new_download(URL, FILE))).expect("it failed");
+    assert_eq!(world.host.story(id), ["queued", "started", "queued"]);
+    world.run(drive).expect_err("404 is permanent");
+    assert_eq!(world.row(id).status, Status::Queued);
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use crate::world::*;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
+use regrip_core::store::{Committing, OpenPart, Part, PartBytes, PartStore};
 use regrip_core::testing::{FakeHost, Piece};
 use regrip_core::time::Clock;
-use regrip_core::{DownloadsConfig, Error, ErrorCode, Status};
+use regrip_core::{Change, DownloadsConfig, Error, ErrorCode, Status};
 use std::time::Duration;
 
-const LEASE: Duration = Duration::from_secs(30);
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
 const CHUNK: usize = 10_000;
 
 /// A file of a hundred chunks.
@@ -17,7 +18,7 @@ fn film() -> Vec<u8> {
 }
 
 /// The nth process.
-fn process(of: &World, n: usize) -> World {
+pub(crate) fn process(of: &World, n: usize) -> World {
     let mut host = FakeHost::new(of.clock.clone(), of.host.transport.clone());
     host.ledger = of.host.ledger.leasing(LEASE, of.clock.clone());
     (0..n).map(|_| host.seed()).for_each(drop); // each has an entropy of its own
@@ -190,15 +191,91 @@ fn a_cancel_by_another_process_stops_the_owner_as_soon_as_the_ledger_shows_it() 
 #[test]
 fn a_process_without_storage_leaves_the_download_to_another_one() {
     let [one, other] = two(1);
-    one.host.store.set_down();
-    one.host.store.fail_syncs(u32::MAX);
+    one.host.store.set_down(true);
     let ended = one.drive(1);
     assert!(matches!(ended, Err(Error::Disk { .. })), "{ended:?}");
+    assert_eq!(one.host.story(1), ["queued", "queued"]);
     let row = other.row(1);
     assert_eq!((row.status, row.bounds.in_a_row, row.failure), (Status::Queued, 0, None));
     assert_eq!(other.host.ledger.claimed(1), None);
     other.drive(1).expect("it has a disk");
     other.assert_whole(&film());
+}
+
+// From then on it is too late to cancel, whoever looks where the file is.
+#[test]
+fn a_process_without_storage_leaves_a_file_that_is_being_renamed_so() {
+    let [one, other] = two(1);
+    let part = other.run(async {
+        let mut part = other.host.store.open(PART, OpenPart::Create).await.expect("it is new");
+        part.write(0, &film(), &mut []).await.expect("there is room");
+        Committing { token: part.token(), size: film().len() as u64 }
+    });
+    for change in [Change::Claimed(true), Change::Committing { committing: part, digests: Vec::new() }] {
+        one.run(one.host.ledger.record(1, &change, one.clock.wall())).expect("it takes changes");
+    }
+    one.host.store.set_down(true);
+    let ended = one.drive(1);
+    assert!(matches!(ended, Err(Error::Disk { .. })), "{ended:?}");
+    let late = one.run(one.engine.cancel(1));
+    assert!(matches!(late, Err(Error::WrongState { status: Status::Committing, .. })), "{late:?}");
+    other.drive(1).expect("it has a disk");
+    other.assert_whole(&film());
+    assert_eq!(other.asked(), []);
+}
+
+#[test]
+fn a_process_that_is_alone_fails_without_storage_and_one_of_several_fails_of_anything_else() {
+    for (is_down, leases) in [(true, false), (false, true)] {
+        let alone = World::scripted(config(), [Ok(reply(404, &[], vec![]))]);
+        let world = if leases { process(&alone, 0) } else { alone };
+        world.host.store.set_down(is_down);
+        let error = world.get().expect_err("it has no disk, or the file is gone");
+        assert_eq!((error.code() == ErrorCode::Disk, world.row(1).status), (is_down, Status::Failed));
+    }
+}
+
+#[test]
+fn a_download_that_a_process_cannot_drive_rests_longer_each_time_and_any_other_is_free_at_once() {
+    for is_locked in [false, true] {
+        let [one, other] = two(1);
+        let held = is_locked.then(|| one.run(one.host.store.open(PART, OpenPart::Create)).expect("it is new"));
+        one.host.store.set_down(!is_locked);
+        for _ in 0..8 {
+            let error = one.drive(1).expect_err("it cannot write");
+            assert_eq!(error.code(), if is_locked { ErrorCode::PartLocked } else { ErrorCode::Disk });
+        }
+        drop(held);
+        one.host.store.delete(PART);
+        one.host.store.set_down(false);
+        one.drive(1).expect("it can write");
+        let rests: Vec<Duration> = other.host.ledger.rests().into_iter().map(|(_, rest)| rest).collect();
+        let first = Duration::from_millis(config().retry_base_delay_ms);
+        assert!(rests[..8].iter().all(|rest| !rest.is_zero()), "{rests:?}");
+        assert!(rests[0] <= first && rests.iter().any(|rest| *rest > first * 4), "{rests:?}");
+        assert_eq!(rests[8..], [Duration::ZERO]);
+    }
+}
+
+#[test]
+fn a_claim_names_the_process_and_the_drive() {
+    let [one, other] = two(1);
+    let claim_of = |world: &World| {
+        let ended = world.run(at_most(1, world.engine.drive(1)));
+        assert!(ended.is_none(), "it takes its time");
+        owner(world)
+    };
+    let claims = [claim_of(&one), {
+        other.run(wait(&other.clock, LEASE));
+        claim_of(&other)
+    }];
+    for (claim, world) in claims.iter().zip([&one, &other]) {
+        let (process, drive) = claim.split_once('-').expect("two names");
+        assert_eq!(process, world.engine.owner());
+        assert!(!drive.is_empty());
+    }
+    assert_ne!(one.engine.owner(), other.engine.owner());
+    assert_eq!(World::scripted(config(), []).engine.owner(), "", "nothing is claimed");
 }
 
 #[test]

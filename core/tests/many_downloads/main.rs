@@ -7,6 +7,7 @@ mod admissions;
 mod busy_origin;
 mod calling_off;
 mod claims;
+mod fleet;
 mod mirrors;
 mod new_urls;
 mod pausing;

@@ -1,9 +1,13 @@
 //! Several sources of one file: which takes over, what is proven before, and which is dropped.
 
 use crate::world::*;
-use regrip_core::record::{DigestRow, NewDownload, Source};
-use regrip_core::testing::{Asked, Reply, new_download};
-use regrip_core::{DownloadId, DownloadsConfig, Error, Status, Summary};
+use futures::future::select;
+use futures::join;
+use regrip_core::engine::NewUrl;
+use regrip_core::record::{DigestRow, NewDownload, RestartReason, Source};
+use regrip_core::testing::{Asked, Piece, Reply, new_download};
+use regrip_core::{DownloadId, DownloadsConfig, Error, Status, Summary, What};
+use std::pin::pin;
 use std::time::Duration;
 
 const FIRST: &str = "http://first.example/film.mkv";
@@ -13,6 +17,17 @@ const THIRD: &str = "http://third.example/film.mkv";
 fn with_mirrors(digests: Vec<DigestRow>) -> NewDownload {
     let mirrors = vec![SECOND.to_owned(), THIRD.to_owned()];
     NewDownload { mirrors, digests, ..new_download(FIRST, FILE) }
+}
+
+/// The same of a peer.
+fn of_peer(peer_id: &str) -> NewDownload {
+    let source = Source::Peer {
+        peer_id: peer_id.to_owned(),
+        peer_name: "Peer".to_owned(),
+        item_id: "1".to_owned(),
+        url: FIRST.to_owned(),
+    };
+    NewDownload { source, ..with_mirrors(vec![]) }
 }
 
 /// A server of `file` that knows ranges.
@@ -130,6 +145,86 @@ fn sources_that_fail_for_the_time_being_take_turns_and_a_round_costs_one_attempt
 }
 
 #[test]
+fn the_one_that_is_next_is_asked_at_once_and_none_that_is_gone_for_good() {
+    /// The status that the nth request is answered with; 200 is the file.
+    type Answers = &'static [u16];
+    let table: [(usize, Answers, &[&str]); 5] = [
+        // After the last mirror it is the turn of the first source, also if that mirror is gone.
+        (2, &[500, 500, 404, 200], &["first", "second", "third", "first"]),
+        (2, &[500, 500, 500], &["first", "second", "third"]),
+        (1, &[500, 404, 200], &["first", "second", "first"]),
+        // One that is gone has no turn.
+        (2, &[404, 500, 500], &["first", "second", "third"]),
+        (2, &[404, 500, 404, 200], &["first", "second", "third", "second"]),
+    ];
+    for (mirrors, answers, asked_first) in table {
+        let world = World::answering(config(), {
+            let mut left = answers.iter();
+            move |asked| match left.next() {
+                Some(200) | None => Ok(honest(&content(1000), asked)),
+                Some(status) => Ok(reply(*status, &[], vec![])),
+            }
+        });
+        let mut new = with_mirrors(vec![]);
+        new.mirrors.truncate(mirrors);
+        let id = world.run(world.engine.accept(new)).expect("it is new").id;
+        world.drive(id).expect("somebody has it");
+        world.assert_whole(&content(1000));
+        let at: Vec<_> = world.host.transport.requests().into_iter().map(|asked| asked.at).collect();
+        assert_eq!(hosts(&world)[..asked_first.len()], *asked_first, "{answers:?}");
+        assert_eq!(at[asked_first.len() - 1], Duration::ZERO, "{answers:?}: nothing to wait for");
+        // A round in which each one failed costs an attempt.
+        assert_eq!(world.delays().iter().any(|delay| !delay.is_zero()), answers.last() != Some(&200), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_round_of_the_mirrors_of_a_source_that_is_gone_costs_one_attempt() {
+    let (world, _, result) = get(vec![], |asked, _| match &*asked.url {
+        FIRST => gone(),
+        _ => Ok(reply(500, &[], vec![])),
+    });
+    assert!(matches!(result, Err(Error::Status { status: 500, .. })), "{result:?}");
+    let most = config().max_download_attempts as usize;
+    assert_eq!(hosts(&world).len(), 1 + 2 * most);
+    assert!(hosts(&world)[1..].chunks(2).all(|round| round == ["second", "third"]), "{:?}", hosts(&world));
+}
+
+#[test]
+fn the_timeline_names_the_source_that_failed_and_what_it_sent_is_no_progress_of_the_next_one() {
+    let world = World::answering(config(), |asked| match &*asked.url {
+        FIRST => cut(whole(&content(1000)), 400),
+        _ => Ok(Reply { body: vec![Piece::Forever], ..honest(&content(1000), asked) }),
+    });
+    let id = world.run(world.engine.accept(with_mirrors(vec![]))).expect("it is new").id;
+    let dies = wait(&world.clock, Duration::from_secs(5));
+    world.run(select(pin!(world.engine.drive(id)), pin!(dies)));
+    let [first, second] = &world.host.ledger.timeline(id)[..] else { panic!("two attempts") };
+    let end = first.end.as_ref().expect("it was cut");
+    let text = end.error.as_ref().map(|error| error.text.as_str());
+    assert_eq!((end.to, text), (400, Some("http://first.example/film.mkv: connection failed: reading")));
+    assert_eq!((second.begin.from, &second.end), (400, &None));
+    assert_eq!(world.row(id).bounds.furthest, 400);
+}
+
+#[test]
+fn a_url_of_the_user_that_fails_is_followed_by_no_mirror_and_changes_no_source() {
+    const MINE: &str = "http://mine.example/film.mkv";
+    let (world, id, result) = get(vec![], |asked, n| match (&*asked.url, n) {
+        (FIRST, 0) => cut(whole(&content(1000)), 900),
+        _ => gone(),
+    });
+    result.expect_err("all are gone");
+    let before = world.row(id).new;
+    let requests = hosts(&world).len();
+    let new = NewDownload { mirrors: vec![], ..new_download(MINE, FILE) };
+    world.run(world.engine.accept_with(new, NewUrl::Any)).expect("it may be tried");
+    world.drive(id).expect_err("it is gone, too");
+    assert_eq!(hosts(&world)[requests..], ["mine"]);
+    assert_eq!(world.row(id).new, before);
+}
+
+#[test]
 fn no_other_source_is_asked_for_what_is_no_fault_of_the_source() {
     let world = World::answering(config(), |asked| Ok(honest(&content(1000), asked)));
     world.host.store.set_room(Some(10));
@@ -151,6 +246,7 @@ fn under_a_digest_a_source_that_lies_is_dropped_and_the_next_one_starts_over() {
     world.assert_whole(&file);
     assert_eq!(hosts(&world), ["first", "second", "third"]);
     assert_eq!(world.row(id).new.source.url(), THIRD);
+    assert_eq!(world.restarts(), [(RestartReason::DigestMismatch, 1000); 2]);
 }
 
 #[test]
@@ -184,20 +280,66 @@ fn while_the_peer_cannot_be_reached_its_mirrors_are_asked_before_the_download_wa
     });
     for (number, asked) in [(1, &["first", "second", "third"][..]), (2, &["second", "third"])] {
         let before = hosts(&world).len();
-        let source = Source::Peer {
-            peer_id: "aabbccdd".to_owned(),
-            peer_name: "Peer".to_owned(),
-            item_id: "1".to_owned(),
-            url: FIRST.to_owned(),
-        };
         let file = format!("/films/{number}.mkv");
-        let new = NewDownload { source, ..with_mirrors(vec![]) };
-        let new = NewDownload { part: format!("{file}.part"), destination: file, ..new };
+        let new = NewDownload { part: format!("{file}.part"), destination: file, ..of_peer("aabbccdd") };
         let id = world.run(world.engine.accept(new)).expect("it is new").id;
         world.drive(id).expect("the third source has it");
         assert_eq!(hosts(&world)[before..], *asked);
         assert_eq!(world.clock.elapsed(), Duration::ZERO, "nothing is waited for");
     }
+}
+
+#[test]
+fn the_mirrors_are_asked_again_in_the_next_outage_of_the_peer() {
+    const PEER: &str = "aabbccdd";
+    let file = content(1000);
+    // The peer is back from 100 s to 180 s, for a part of the file; the mirrors, from 200 s on.
+    let served = file.clone();
+    let world =
+        World::answering(DownloadsConfig { progress_reset_bytes: 1, breaker_failures: 1, ..config() }, move |asked| {
+            match &*asked.url {
+                FIRST if (seconds(100)..seconds(180)).contains(&asked.at) => {
+                    let body = vec![bytes(&served[..400]), Piece::Wait(seconds(50)), Piece::Break(broken())];
+                    Ok(Reply { body, ..whole(&served) })
+                }
+                FIRST => Err(broken()),
+                _ if asked.at < seconds(200) => Ok(reply(500, &[], vec![])),
+                _ => Ok(honest(&served, asked)),
+            }
+        });
+    let fails = || world.engine.reachability(PEER).note(&world.clock, 1, &Err::<(), _>(broken()));
+    fails();
+    let id = world.run(world.engine.accept(of_peer(PEER))).expect("it is new").id;
+    let again = async {
+        wait(&world.clock, seconds(180)).await;
+        fails();
+    };
+    let (result, ()) = world.run(async { join!(world.engine.drive(id), again) });
+    result.expect("a mirror has it");
+    world.assert_whole(&file);
+    let asked = hosts(&world);
+    assert_eq!(asked[..2], ["second", "third"], "once, before it waits");
+    assert_eq!(asked[2..].iter().filter(|host| *host != "first").count(), 1, "{asked:?}");
+}
+
+#[test]
+fn a_mirror_that_is_busy_with_other_downloads_is_waited_for() {
+    let world = World::answering(config(), |asked| match (&*asked.url, asked.at < seconds(10)) {
+        (FIRST, _) => gone(),
+        (SECOND, true) => Ok(reply(429, &[], vec![])),
+        (SECOND, false) => Ok(whole(b"film")),
+        _ => Ok(Reply { body: vec![Piece::Wait(seconds(10)), bytes(b"other")], ..whole(b"other") }),
+    });
+    let new = NewDownload { mirrors: vec![SECOND.to_owned()], ..new_download(FIRST, FILE) };
+    let other = new_download("http://second.example/other", "/films/other");
+    let (other, id) = world.run(async { join!(world.engine.accept(other), world.engine.accept(new)) });
+    let [other, id] = [other, id].map(|accepted| accepted.expect("it is new").id);
+    let (moves, waits) = world.run(async { join!(world.engine.drive(other), world.engine.drive(id)) });
+    moves.expect("nothing is wrong with it");
+    waits.expect("it waited for the other one");
+    assert_eq!(hosts(&world), ["second", "first", "second", "second"]);
+    let waits = world.host.events().into_iter().filter(|(_, what)| matches!(what, What::Waiting { .. }));
+    assert_eq!(waits.count(), 1);
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use crate::world::slow::Slow;
 use crate::world::*;
-use futures::future::join;
+use futures::future::{join, select};
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::hasher::Hasher;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Behaviour, DigestRow, DigestSource, NewDownload};
-use regrip_core::testing::{Asked, Reply, new_download};
+use regrip_core::testing::{Asked, Piece, Reply, new_download};
 use regrip_core::time::Clock;
 use regrip_core::{Algorithm, Change, DownloadId, DownloadsConfig, Engine, Error, OnExists, Status};
+use std::pin::pin;
 use std::time::Duration;
 
 const SIGNED: &str = "http://peer.example/film.mkv?signature=new";
@@ -120,6 +121,47 @@ fn a_download_that_is_accepted_or_driven_keeps_its_url() {
     accept(&world, SIGNED, NewUrl::Any).expect("nobody drives it");
     let world = World::on(world.host, config());
     assert!(busy(accept(&world, MIRROR, NewUrl::Refused).expect_err("it is refused")));
+    // Also if it was accepted together with others.
+    let world = World::scripted(config(), []);
+    world.run(world.engine.accept_new(vec![new_download(URL, FILE)])).expect("the ledger works");
+    assert!(busy(accept(&world, SIGNED, NewUrl::Any).expect_err("it is about to be driven")));
+}
+
+#[test]
+fn a_download_that_was_asked_for_again_while_it_was_driven_gets_a_new_url_after_that() {
+    let late = Reply { delay: seconds(10), ..reply(404, &[], vec![]) };
+    let world = World::scripted(config(), [cut(whole(&content(1000)), 400), Ok(late)]);
+    let id = world.accept();
+    let joins = async {
+        wait(&world.clock, seconds(5)).await;
+        world.engine.accept(new_download(URL, FILE)).await
+    };
+    let (ended, joined) = world.run(join(world.engine.drive(id), joins));
+    ended.expect_err("404 is permanent");
+    assert_eq!(joined.expect("it is driven").id, id);
+    assert_eq!(accept(&world, SIGNED, NewUrl::SamePath).expect("nobody drives it").id, id);
+}
+
+#[test]
+fn what_was_asked_of_a_url_that_another_process_has_moved_to_meanwhile_counts() {
+    let file = content(1000);
+    let mut stuck = rest(&file, 400);
+    stuck.body = vec![bytes(&file[400..700]), Piece::Forever];
+    let (world, id) = failed_at_400(&file, vec![Ok(stuck), Ok(reply(404, &[], vec![]))]);
+    let new = NewDownload { header_names: vec!["cookie".to_owned()], ..new_download(SIGNED, FILE) };
+    world.run(world.engine.accept(new)).expect("only the query differs");
+    let other = World::on(world.host.clone(), config());
+    accept(&other, SIGNED, NewUrl::SamePath).expect("only the query differs");
+    other.run(async {
+        let dies = pin!(wait(&other.clock, seconds(5)));
+        select(pin!(other.engine.drive(id)), dies).await;
+    });
+    other.host.store.crash();
+    assert_eq!(world.row(id).new.source.url(), SIGNED);
+    world.drive(id).expect_err("404 is permanent");
+    let row = world.row(id);
+    assert_eq!((row.status, &*row.new.header_names), (Status::Failed, &["cookie".to_owned()][..]));
+    assert_eq!(world.asked().last(), Some(&(Some(700), Some("\"v1\"".to_owned()))));
 }
 
 #[test]

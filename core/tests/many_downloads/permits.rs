@@ -5,7 +5,7 @@ use crate::world::*;
 use futures::future::join_all;
 use regrip_core::record::{NewDownload, Source};
 use regrip_core::testing::{Asked, FakeHost, FakeTransport, Piece, VirtualClock, new_download};
-use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, What};
+use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status, What};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -246,6 +246,27 @@ fn the_permits_of_a_peer_change_while_its_downloads_run() {
         assert!(results.iter().all(Result::is_ok));
     });
     world.assert_at_rest();
+}
+
+#[test]
+fn a_small_file_is_given_its_name_without_a_permit_and_one_that_has_a_part_with_it() {
+    for (unnamed, used) in [(1 << 20, 0), (0, 1)] {
+        let world = World::answering(permits(1), |_| Ok(whole(b"film")));
+        world.host.store.keep_unnamed(unnamed);
+        let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), permits(1), true).expect("in range");
+        let seen = world.run(async {
+            let id = engine.accept(numbered(1)).await.expect("it is new").id;
+            let drive = std::pin::pin!(engine.drive(id));
+            let look = async {
+                while world.host.ledger.rows()[0].status != Status::Committing {
+                    pause().await;
+                }
+                engine.permits_used()
+            };
+            futures::join!(drive, look)
+        });
+        assert!(matches!(seen, (Ok(_), n) if n == used), "{seen:?}");
+    }
 }
 
 // K04, K08: plain URLs have no limit of their own.

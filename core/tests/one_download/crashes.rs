@@ -296,6 +296,16 @@ fn a_small_file_that_trickles_is_shown_as_downloading_and_what_broke_goes_on_fro
 }
 
 #[test]
+fn the_row_of_a_small_file_that_was_just_accepted_is_not_read_again() {
+    let file = content(1000);
+    let world = small_file([Ok(whole(&file))]);
+    let id = world.accept();
+    world.host.ledger.fail_reads(u32::MAX);
+    world.drive(id).expect("it is known");
+    world.assert_whole(&file);
+}
+
+#[test]
 fn a_small_file_that_another_process_completed_meanwhile_is_done() {
     let file = content(1000);
     let world = small_file([Ok(whole(&file))]);

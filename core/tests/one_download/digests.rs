@@ -346,6 +346,15 @@ fn a_retry_of_what_a_digest_refused_asks_the_server_again() {
 }
 
 #[test]
+fn what_a_wrong_digest_refused_is_the_file_once_the_right_one_is_given() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    get(&world, wanting(&sha256(b"another file"))).expect_err("it is another file");
+    get(&world, wanting(&sha256(&file))).expect("all its bytes are there");
+    world.assert_whole(&file);
+}
+
+#[test]
 fn a_download_that_a_digest_refused_can_be_asked_for_again_under_the_lowest_limits() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
     let lowest = DownloadsConfig { max_download_attempts: 1, ..config() };

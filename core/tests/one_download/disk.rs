@@ -1,5 +1,6 @@
 //! The part and the disk under it: checkpoints, room, failing syncs, whose part it is, the final name.
 
+use crate::world::slow::Slow;
 use crate::world::*;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
@@ -7,7 +8,7 @@ use regrip_core::record::{NewDownload, RestartReason};
 use regrip_core::store::{OpenPart, PartStore, StoreRules};
 use regrip_core::testing::{FakeHost, FakeTransport, MemoryLedger, MemoryStore, Piece, VirtualClock, new_download};
 use regrip_core::time::Clock;
-use regrip_core::{Change, Engine, Error, Event, OnExists, Row, Status, Summary};
+use regrip_core::{Change, DownloadId, Engine, Error, Event, OnExists, Row, Status, Summary};
 
 fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
     world.run(async {
@@ -230,18 +231,123 @@ fn a_file_whose_last_sync_fails_does_not_get_its_name() {
 // D07
 #[test]
 fn a_part_no_row_claims_is_not_touched() {
-    let world = World::scripted(config(), []);
-    world.host.store.put(PART, b"somebody else's");
-    let id = world.accept();
-    for _ in 0..2 {
-        let error = world.drive(id).expect_err("it is not ours");
-        assert!(matches!(&error, Error::ForeignPart { path } if path == PART));
-        assert!(error.advice().is_some_and(|advice| advice.contains("adopt it")));
-        assert_eq!(world.part().as_deref(), Some(b"somebody else's".as_slice()));
-        world.run(world.engine.retry(id)).expect("it failed");
+    for theirs in [b"somebody else's".as_slice(), b""] {
+        let world = World::scripted(config(), []);
+        world.host.store.put(PART, theirs);
+        let id = world.accept();
+        for _ in 0..2 {
+            let error = world.drive(id).expect_err("it is not ours");
+            assert!(matches!(&error, Error::ForeignPart { path } if path == PART));
+            assert!(error.advice().is_some_and(|advice| advice.contains("adopt it")));
+            assert_eq!(world.part().as_deref(), Some(theirs));
+            world.run(world.engine.retry(id)).expect("it failed");
+        }
+        world.run(world.engine.remove(id)).expect("it is not driven");
+        assert_eq!(world.part().as_deref(), Some(theirs));
     }
-    world.run(world.engine.remove(id)).expect("it is not driven");
-    assert_eq!(world.part().as_deref(), Some(b"somebody else's".as_slice()));
+}
+
+/// Drives a download by an engine with a slow disk and ledger, and after this many polls does something else.
+fn while_driven<T>(
+    world: &World,
+    id: DownloadId,
+    polls: u32,
+    other: impl AsyncFnOnce() -> T,
+) -> (Result<Summary, Error>, T) {
+    let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), config(), true).expect("in range");
+    world.run(async {
+        let other = async {
+            for _ in 0..polls {
+                pause().await;
+            }
+            other().await
+        };
+        futures::join!(engine.drive(id), other)
+    })
+}
+
+// Between looking for it and creating it.
+#[test]
+fn a_part_that_another_program_creates_first_is_not_touched() {
+    let mut refused = 0;
+    for polls in 0..40 {
+        let world = World::scripted(config(), [Ok(whole(b"film"))]);
+        let id = world.accept();
+        let (ended, put) = while_driven(&world, id, polls, async || {
+            let is_free = world.part().is_none();
+            if is_free {
+                world.host.store.put(PART, b"theirs");
+            }
+            is_free
+        });
+        match ended {
+            Ok(_) => assert_eq!(world.file().as_deref(), Some(b"film".as_slice()), "poll {polls}"),
+            Err(Error::ForeignPart { .. }) => {
+                let claims =
+                    world.host.ledger.changes().into_iter().filter(|(_, change)| *change == Change::Claimed(true));
+                refused += claims.count();
+            }
+            Err(error) => panic!("poll {polls}: {error}"),
+        }
+        assert!(!put || !world.row(id).claimed || world.file().is_some(), "poll {polls}");
+        world.run(world.engine.remove(id)).expect("it is not driven");
+        assert_eq!(world.part().is_some_and(|part| part == b"theirs"), put, "poll {polls}");
+    }
+    assert!(refused > 0, "never between the two");
+}
+
+#[test]
+fn of_two_processes_that_begin_a_download_at_once_the_one_that_writes_the_part_keeps_its_claim() {
+    let mut refused = 0;
+    for polls in 0..20 {
+        let world = World::answering(config(), |_| {
+            let mut late = whole(b"film");
+            late.body.insert(0, Piece::Wait(seconds(10)));
+            Ok(late)
+        });
+        let id = world.accept();
+        let other = Engine::new(Slow::new(world.host.clone(), seconds(0)), config(), true).expect("in range");
+        let (one, other) = while_driven(&world, id, polls, async || {
+            let ended = other.drive(id).await;
+            (ended, world.row(id).claimed || world.row(id).status.is_complete())
+        });
+        let changes = world.host.ledger.changes();
+        match (one, other) {
+            (Ok(_), (Err(Error::PartLocked { .. }), claimed)) | (Err(Error::PartLocked { .. }), (Ok(_), claimed)) => {
+                assert!(claimed && changes.iter().all(|(_, change)| *change != Change::Claimed(false)), "poll {polls}");
+                refused +=
+                    usize::from(changes.iter().filter(|(_, change)| *change == Change::Claimed(true)).count() == 2);
+            }
+            other => panic!("poll {polls}: {other:?}"),
+        }
+        world.assert_whole(b"film");
+    }
+    assert!(refused > 0, "never both before the part was there");
+}
+
+#[test]
+fn an_attempt_that_does_not_begin_leaves_the_bytes_there_are() {
+    let file = content(1000);
+    let begun = || {
+        let world =
+            World::scripted(config(), [cut(whole(&file), 400), Ok(reply(404, &[], vec![])), Ok(rest(&file, 400))]);
+        let id = world.accept();
+        world.drive(id).expect_err("404 is permanent");
+        world.run(world.engine.retry(id)).expect("it failed");
+        (world, id)
+    };
+    let (world, id) = begun();
+    world.host.ledger.fail_after(Some(0));
+    assert!(matches!(world.drive(id), Err(Error::Ledger { .. })));
+    assert_eq!(world.part().as_deref(), Some(&file[..400]));
+    for polls in 0..30 {
+        let (world, id) = begun();
+        let _ = while_driven(&world, id, polls, async || {
+            world.run(world.host.ledger.record(id, &Change::Cancelled, world.clock.wall()))
+        });
+        let bytes = world.part().or_else(|| world.file()).expect("one of them");
+        assert!(bytes.len() >= 400 && file.starts_with(&bytes), "poll {polls}: {} bytes", bytes.len());
+    }
 }
 
 #[test]
@@ -343,13 +449,13 @@ fn what_stands_at_the_destination_is_replaced_or_not_as_was_asked() {
     }
 }
 
-/// A host on which, right before the commit, something else gets these names and may not be replaced.
-struct Taken {
+/// A host on which something happens right before the commit. An existing file may not be replaced.
+struct Meanwhile<F> {
     fake: FakeHost,
-    names: &'static [&'static str],
+    happens: F,
 }
 
-impl Host for Taken {
+impl<F: Fn(&FakeHost)> Host for Meanwhile<F> {
     type Transport = FakeTransport;
     type Store = MemoryStore;
     type Ledger = MemoryLedger;
@@ -374,9 +480,24 @@ impl Host for Taken {
         self.fake.on_event(event);
     }
     async fn may_replace(&self, _row: &Row) -> Result<bool, Error> {
-        self.names.iter().for_each(|name| self.fake.store.put(name, b"another"));
+        (self.happens)(&self.fake);
         Ok(false)
     }
+}
+
+// Its bytes are in a part then, and not about to be renamed.
+#[test]
+fn a_download_whose_storage_goes_down_at_the_commit_can_still_be_cancelled() {
+    let world = World::scripted(config(), [Ok(whole(b"film"))]);
+    let mut fake = world.host.clone();
+    fake.ledger = fake.ledger.leasing(seconds(30), world.clock.clone());
+    let host = Meanwhile { fake, happens: |fake: &FakeHost| fake.store.set_down(true) };
+    let engine = Engine::new(host, config(), true).expect("in range");
+    let id = world.accept();
+    let error = world.run(engine.drive(id)).expect_err("it is down");
+    assert!(matches!(error, Error::Disk { .. }), "{error}");
+    assert_eq!((world.row(id).status, told(&world).pop()), (Status::Queued, Some("checkpoint")));
+    world.run(engine.cancel(id)).expect("it is queued");
 }
 
 #[test]
@@ -397,7 +518,8 @@ fn a_name_that_is_taken_right_before_the_commit_is_not_replaced_and_a_part_that_
         if !is_named {
             world.host.store.keep_unnamed(1 << 20);
         }
-        let host = Taken { fake: world.host.clone(), names };
+        let take = move |fake: &FakeHost| names.iter().for_each(|name| fake.store.put(name, b"another"));
+        let host = Meanwhile { fake: world.host.clone(), happens: take };
         let engine = Engine::new(host, config(), true).expect("in range");
         let id = world.run(engine.accept(new_download(URL, FILE))).expect("the destination is free").id;
         let error = world.run(engine.drive(id)).expect_err("its name is taken");
@@ -474,4 +596,16 @@ fn a_download_that_came_to_nothing_leaves_its_destination_to_others() {
     let other = new_download("http://other.example/film.mkv", FILE);
     get(&world, other).expect("the name is free");
     world.assert_whole(b"film");
+    // Also if another program removed its part in the meantime.
+    let world = World::scripted(config(), [cut(whole(b"film"), 2), Ok(reply(404, &[], vec![]))]);
+    let id = world.accept();
+    let (ended, ()) = world.run(async {
+        let removed = async {
+            wait(&world.clock, std::time::Duration::from_nanos(1)).await;
+            world.host.store.delete(PART);
+        };
+        futures::join!(world.engine.drive(id), removed)
+    });
+    ended.expect_err("404 is permanent");
+    assert_eq!((world.part(), world.row(id).claimed), (None, false));
 }

@@ -181,7 +181,39 @@ impl Ledger for SlowLedger {
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
         slowly(self.0.record(id, change, at)).await
     }
+    /// One transaction only if processes share the ledger: that others may come in between is the harder case.
+    async fn record_all(
+        &self,
+        id: DownloadId,
+        begin: Option<&NewAttempt>,
+        changes: &[Change],
+        at: SystemTime,
+    ) -> Result<Option<u32>, Error> {
+        if self.lease().is_some() {
+            return slowly(self.0.record_all(id, begin, changes, at)).await;
+        }
+        let mut number = None;
+        if let Some(attempt) = begin {
+            number = Some(self.begin_attempt(id, attempt).await?);
+        }
+        for change in changes {
+            self.record(id, change, at).await?;
+        }
+        Ok(number)
+    }
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         slowly(self.0.remove(id)).await
+    }
+    fn lease(&self) -> Option<Duration> {
+        self.0.lease()
+    }
+    async fn claim(&self, id: DownloadId, owner: &str, until: SystemTime) -> Result<bool, Error> {
+        slowly(self.0.claim(id, owner, until)).await
+    }
+    async fn release(&self, id: DownloadId, owner: &str, rest: Duration) -> Result<(), Error> {
+        slowly(self.0.release(id, owner, rest)).await
+    }
+    async fn changes(&self) {
+        Ledger::changes(&self.0).await;
     }
 }

@@ -181,7 +181,7 @@ fn a_worker_whose_folder_is_gone_for_a_while_fails_nothing_and_says_what_it_wait
         "" => Ok(()),
         other => Err(other.to_owned()),
     });
-    assert_eq!(fleet.schema.execute("SELECT status FROM downloads"), "committing");
+    assert_eq!(fleet.schema.execute("SELECT status FROM downloads"), "queued");
     eventually("it is listed as waiting", || {
         let listed = &worker.get("/api/workers")["workers"][0];
         match (&listed["state"], listed["trouble"].as_str()) {

@@ -361,6 +361,11 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S
     ensure!(!other.claim(id, "other", until()).await?, "a claim is given back by who does not have it");
     one.release(id, "one once more", Duration::ZERO).await?;
     ensure!(other.claim(id, "other at last", until()).await?, "the claim outlives its release");
+    subject.pass(lease * 2).await;
+    ensure!(one.claim(id, "one at last", until()).await?, "it outlives its end");
+    one.release(id, "one at last", Duration::ZERO).await?;
+    let written = other.record(id, &Change::Queued, at(9)).await;
+    ensure!(written.is_err(), "a change of who has lost its claim, after that of the next one was released");
     let gone = one.claim(i64::MAX, "one", until()).await;
     ensure_fails!(gone, Error::NoSuchDownload(_), "claiming nothing");
     Ok(())
