@@ -120,6 +120,12 @@ export function withDigestRows({ committingSha256: got = "", reprSha256, digestS
   return { ...record, ...state, digests: `${rowsOf(digestsOf(record), got)} ${stated}`.trim() };
 }
 
+/** What a record may say; a later version may know more. */
+const STATUSES = ["queued", "downloading", "waiting", "paused", "committing", "completed", "failed", "cancelled"];
+
+/** Returns true if what a ledger has is a record of a download, as this version writes them. */
+export const isRecord = (record) => typeof record?.url === "string" && STATUSES.includes(record.status);
+
 /** A URL as it may be shown: its query may hold secrets. */
 export const shown = (url) => url.replace(/[?#].*$/s, "");
 
