@@ -30,8 +30,8 @@ export function termsOf({ url: given, ...options }) {
 export function addressOf(given, what = "url") {
   const base = globalThis.location?.href;
   if (typeof given !== "string" && !isUrl(given)) throw new TypeError(`${what} is ${found(given)}, expected a URL`);
-  // A text that is no URL may hold a secret.
-  if (!URL.canParse(given, base)) throw new TypeError(`${what} is not a valid URL`);
+  // A text that is no URL may hold a secret. An empty one would be the page itself.
+  if (!String(given).trim() || !URL.canParse(given, base)) throw new TypeError(`${what} is not a valid URL`);
   const address = new URL(given, base);
   if (address.protocol !== "http:" && address.protocol !== "https:") throw new TypeError(`${what} has the scheme ${address.protocol.slice(0, -1)}, expected http or https`);
   const authorization = address.username || address.password ? basic(address) : undefined;

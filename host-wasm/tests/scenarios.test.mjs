@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before } from "node:test";
 import { Engine } from "../pkg/node.js";
 import { startFaultd } from "./faultd.mjs";
-import { drive, jumping } from "./scenarios/drive.js";
+import { drive } from "./scenarios/drive.js";
 import { fingerprint } from "./scenarios/judge.mjs";
 import { defineTests } from "./scenarios/suite.mjs";
 
@@ -32,14 +32,7 @@ async function open(scenario) {
       if (there.odd === "link") await writeFile(beside, "elsewhere");
       return symlink(beside, path + suffix);
     },
-    async drive(scenario, { url, digests, later }) {
-      const { fetch, restore } = jumping(scenario.clock ?? [], globalThis.fetch);
-      try {
-        return await drive(Engine, scenario, { url, to: path, digests, later, fetch });
-      } finally {
-        restore();
-      }
-    },
+    drive: (scenario, { url, digests, later }) => drive(Engine, scenario, { url, to: path, digests, later }),
     async content(suffix) {
       const stats = await lstat(path + suffix).catch(() => undefined);
       return stats?.isFile() ? fingerprint(await readFile(path + suffix)) : undefined;

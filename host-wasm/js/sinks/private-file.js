@@ -5,7 +5,7 @@
 /** The folder and last name of a path with `/`. */
 export async function place(path, create) {
   const names = path.split("/");
-  if (names.some((name) => name === "" || name === "." || name === "..")) throw new TypeError(`${path} is no name of a file`);
+  if (names.some((name) => ["", ".", ".."].includes(name) || name.includes("\0"))) throw new TypeError(`${path} is no name of a file`);
   let folder = await root();
   for (const name of names.slice(0, -1)) folder = await folder.getDirectoryHandle(name, { create });
   return { folder, name: names.at(-1) };

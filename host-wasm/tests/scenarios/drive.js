@@ -4,13 +4,13 @@
  * Downloads `url` to `to` with the options of a scenario, as often as it says. Returns what was told and what the last call
  * rejected with, as plain facts; or the message that refused the configuration.
  */
-export async function drive(Engine, scenario, { url, to, digests, later, fetch }) {
+export async function drive(Engine, scenario, { url, to, digests, later }) {
   const { download = {}, cancel_at, calls = 1 } = scenario;
   const { connectionsPerDownload: connections, ...config } = scenario.config ?? {};
   const events = [];
   let engine;
   try {
-    const options = { retryBaseDelayMs: 0, ...config, connections, fetch };
+    const options = { retryBaseDelayMs: 0, ...config, connections };
     if (download.on_exists) options.onExists = download.on_exists;
     engine = new Engine(options);
   } catch (error) {
@@ -38,22 +38,4 @@ export async function drive(Engine, scenario, { url, to, digests, later, fetch }
     );
   }
   return { events, returned };
-}
-
-/** A `fetch` before which our wall clock jumps, and what puts the clock right again. */
-export function jumping(jumps, fetch) {
-  const { now } = Date;
-  let requests = 0;
-  return {
-    restore: () => (Date.now = now),
-    fetch(...asked) {
-      requests++;
-      for (const { at_request, by } of jumps) {
-        if (at_request !== requests) continue;
-        const before = Date.now;
-        Date.now = () => before() + by * 1000;
-      }
-      return fetch(...asked);
-    },
-  };
 }

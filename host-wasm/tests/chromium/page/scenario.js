@@ -1,5 +1,5 @@
 // A scenario of `tests/scenarios` in the page: one file in the private file system.
-import { drive, jumping } from "/tests/scenarios/drive.js";
+import { drive } from "/tests/scenarios/drive.js";
 
 const { fetch } = globalThis;
 const ledger = new regrip.IndexedDbLedger();
@@ -15,15 +15,13 @@ export async function put(path, base64) {
 
 /** Drives it. `heldAt`: after how many bytes of a body the server waits until they were read. */
 export async function run(scenario, path, { url, digests, later, heldAt }) {
-  const { fetch: jumps, restore } = jumping(scenario.clock ?? [], (...asked) => watched(asked, heldAt));
   // In place of the browser's own, so that the package takes it for that.
-  globalThis.fetch = jumps;
+  globalThis.fetch = (...asked) => watched(asked, heldAt);
   try {
     // Anew, for a page remembers which URLs refused If-Range.
     const { Engine } = await import(`/pkg/web.js?${path}`);
     return await drive(Engine, scenario, { url, to: path, digests, later });
   } finally {
-    restore();
     globalThis.fetch = fetch;
   }
 }
