@@ -442,3 +442,49 @@ test("downloads that wait for their next attempt hold no permit, and an origin t
   }, world.faultd.origin);
   assert.equal(there, sha256(world.one));
 });
+
+// K07
+test("a sink that stands still stops the reading, and what is buffered is bounded", async () => {
+  await serve();
+  const url = world.faultd.url("/random/300000000");
+  const page = await open();
+  await page.evaluate((url) => {
+    globalThis.stop = new AbortController();
+    const held = new Promise((moved) => (globalThis.move = moved));
+    globalThis.stopped = failure(regrip.download(url, new WritableStream({ write: () => held }), { signal: stop.signal }));
+  }, url);
+  const sent = async () => (await world.faultd.log())[0]?.sent_bytes ?? 0;
+  let before = 0;
+  await until(async () => {
+    await page.waitForTimeout(100);
+    const now = await sent();
+    const isStill = now > 0 && now === before;
+    before = now;
+    return isStill;
+  });
+  // Chromium and the system buffer some 70 MB of a body that nobody reads.
+  assert.ok((await sent()) < 150_000_000, String(await sent()));
+  assert.equal((await page.evaluate(() => (stop.abort(), move(), stopped))).code, "cancelled");
+});
+
+// K03
+test("ten thousand waiters with random drops: first in, first out, and no permit lost", async () => {
+  const page = await open();
+  const got = await page.evaluate(async () => {
+    const permits = new regrip.Semaphore(3);
+    const order = [];
+    const stops = [];
+    const waiters = Array.from({ length: 10_000 }, (_, number) => {
+      const stop = new AbortController();
+      if (Math.random() < 0.3) stops.push(stop);
+      return permits.run(async () => void order.push(number), { signal: stop.signal }).then(() => 1, () => 0);
+    });
+    for (const stop of stops) stop.abort();
+    const ran = (await Promise.all(waiters)).filter(Boolean).length;
+    const isInOrder = order.every((number, index) => index === 0 || number > order[index - 1]);
+    return { dropped: stops.length, ran, isInOrder: isInOrder && order.length === ran, used: permits.used, waiting: permits.waiting };
+  });
+  // The first three had their permits before they were dropped.
+  assert.ok(got.ran >= 10_000 - got.dropped && got.ran <= 10_003 - got.dropped, JSON.stringify(got));
+  assert.deepEqual([got.isInOrder, got.used, got.waiting], [true, 0, 0]);
+});

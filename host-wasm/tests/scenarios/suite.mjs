@@ -1,5 +1,6 @@
 // The scenarios of `tests/scenarios` as tests of the built package, on a host: Node or Chromium. `different.json` has what a
 // host does otherwise; the README of the package has the same list for its users.
+import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFile, readdir } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -24,6 +25,11 @@ const DIFFERENT = JSON.parse(await readFile(new URL("different.json", import.met
  * and `close()`.
  */
 export function defineTests(host) {
+  test("each name in different.json is that of a scenario", () => {
+    for (const { id, names } of DIFFERENT) {
+      for (const part of names) assert.ok(SCENARIOS.some((one) => one.name.includes(part) && (!id || one.id === id)), part);
+    }
+  });
   for (const scenario of SCENARIOS) defineTest(host, scenario);
 }
 
