@@ -31,6 +31,16 @@ export async function existing(path) {
   }
 }
 
+/** Returns true if anything has this name, also a folder. */
+export async function isTaken(path) {
+  try {
+    return (await existing(path)) !== undefined;
+  } catch (error) {
+    if (error.name === "TypeMismatchError") return true;
+    throw error;
+  }
+}
+
 /** Gives a closed part its final name. */
 export async function give(part, path, replace) {
   if (await existing(path)) {
@@ -72,7 +82,7 @@ export class SyncFile {
   }
 
   async exists() {
-    return this.#file !== undefined || (await existing(this.#path)) !== undefined;
+    return this.#file !== undefined || isTaken(this.#path);
   }
 
   async open(create) {
