@@ -5,7 +5,7 @@ import { MemoryLedger } from "./ledgers/memory.js";
 import { Line } from "./line.js";
 import { Part } from "./part.js";
 import { Request, crossing } from "./request.js";
-import { shown, withDigestRows } from "./terms.js";
+import { isRecord, shown, withDigestRows } from "./terms.js";
 
 /** What sets a URL apart from the same one for another destination: a fragment, which no request and no record has. */
 const marked = (url, id) => `${url}#${id}`;
@@ -81,7 +81,11 @@ export class Host {
 
   async load(path) {
     const job = this.jobs.get(path);
-    job.record = await guarded(job, "reading a record", async () => job.ledger.load(path));
+    job.record = await guarded(job, "reading a record", async () => {
+      const record = (await job.ledger.load(path)) ?? undefined;
+      if (record !== undefined && !isRecord(record)) throw new Error(`what is recorded for ${path} is no record of regrip`);
+      return record && { ...record, path, part: job.partName };
+    });
     if (job.record?.committingInode !== undefined) {
       // As earlier versions wrote it.
       const { committingDevice, committingInode, ...record } = job.record;

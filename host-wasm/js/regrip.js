@@ -23,7 +23,7 @@ import { Host, Job, quietly } from "./host.js";
 import { fieldsOf, split } from "./options.js";
 import { needed } from "./load.js";
 import { Sources } from "./sources.js";
-import { digestsOf, names, rowsOf, shown, termsOf } from "./terms.js";
+import { digestsOf, isRecord, names, rowsOf, shown, termsOf } from "./terms.js";
 import { Transfer } from "./transfer.js";
 
 const ENGINE_OPTIONS = ["ledger", "fetch", "onEvent", "folder"];
@@ -134,7 +134,7 @@ class Downloads {
     refuseUnknown(options, ["headers", "signal", "onEvent", "onExpired"]);
     const { headers, ...job } = options;
     optional("headers", headers, "function");
-    const records = await this.#host.ledger.list();
+    const records = await this.#records(this.#host.ledger);
     return records
       .filter((record) => UNFINISHED.includes(record.status) && !this.#driven.has(record.path))
       .map((record) => this.#resume(record, { headers: headers?.(record.url), ...job }));
@@ -142,12 +142,17 @@ class Downloads {
 
   async list() {
     const { ledger, passing: sinks, jobs } = this.#host;
-    const records = new Map((await ledger.list()).map((record) => [record.path, record]));
+    const records = new Map((await this.#records(ledger)).map((record) => [record.path, record]));
     // A ledger need not see what this engine is writing.
     for (const { record, path, ledger: its } of jobs.values()) if (record && its === ledger) records.set(path, record);
     const lasting = [...records.values()].map(async (record) => this.#listed(record, await this.#lengthOf(record)));
     const passing = (await sinks.list()).map((record) => this.#listed(record));
     return Promise.all([...lasting, ...passing]);
+  }
+
+  /** Anything else in a ledger is an error of the download whose record it should be. */
+  async #records(ledger) {
+    return (await ledger.list()).filter((record) => isRecord(record) && typeof record.path === "string");
   }
 
   /** The length of a part that no transfer of this engine writes. */
@@ -361,7 +366,7 @@ class Downloads {
     if (there && !record) throw new RegripError(`${path} already exists`, { code: "DestinationExists", class: "permanent" });
     transfer.id = this.#host.idOf(path);
     transfer.path = path;
-    if (record && names(transfer.url, record.url)) transfer.url = record.url;
+    if (isRecord(record) && names(transfer.url, record.url)) transfer.url = record.url;
     if (record && transfer.terms.listed) Object.assign(transfer.terms, { ...wantedBy(record), ...given(transfer.terms) });
     const partName = this.#platform.partOf?.(path) ?? `${path}.part`;
     const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform });
@@ -509,7 +514,7 @@ class Downloads {
       const chosen = number === 0 ? asked : this.#sinkOf(numbered(asked.path, number));
       if (this.#busy(chosen.path, transfer)) continue;
       const record = await this.#host.ledger.load(chosen.path);
-      if (record ? names(asked.url, record.url) : !(await this.#platform.exists(chosen.path))) return chosen;
+      if (record ? isRecord(record) && names(asked.url, record.url) : !(await this.#platform.exists(chosen.path))) return chosen;
     }
     throw new RegripError(`${asked.path} already exists`, { code: "DestinationExists", class: "permanent" });
   }
@@ -533,7 +538,7 @@ class Downloads {
   async #recordOf(id) {
     const path = this.#host.pathOf(id);
     const record = path === undefined ? undefined : await this.#host.ledger.load(path);
-    if (!record) throw noSuch(id);
+    if (!isRecord(record)) throw noSuch(id);
     return { ...record, path };
   }
 

@@ -30,8 +30,8 @@ export function termsOf({ url: given, ...options }) {
 export function addressOf(given, what = "url") {
   const base = globalThis.location?.href;
   if (typeof given !== "string" && !isUrl(given)) throw new TypeError(`${what} is ${found(given)}, expected a URL`);
-  // A text that is no URL may hold a secret.
-  if (!URL.canParse(given, base)) throw new TypeError(`${what} is not a valid URL`);
+  // A text that is no URL may hold a secret. An empty one would be the page itself.
+  if (!String(given).trim() || !URL.canParse(given, base)) throw new TypeError(`${what} is not a valid URL`);
   const address = new URL(given, base);
   if (address.protocol !== "http:" && address.protocol !== "https:") throw new TypeError(`${what} has the scheme ${address.protocol.slice(0, -1)}, expected http or https`);
   const authorization = address.username || address.password ? basic(address) : undefined;
@@ -119,6 +119,12 @@ export function withDigestRows({ committingSha256: got = "", reprSha256, digestS
   const state = digestState && { sha256State: digestState, sha256Offset: digestOffset };
   return { ...record, ...state, digests: `${rowsOf(digestsOf(record), got)} ${stated}`.trim() };
 }
+
+/** What a record may say; a later version may know more. */
+const STATUSES = ["queued", "downloading", "waiting", "paused", "committing", "completed", "failed", "cancelled"];
+
+/** Returns true if what a ledger has is a record of a download, as this version writes them. */
+export const isRecord = (record) => typeof record?.url === "string" && STATUSES.includes(record.status);
 
 /** A URL as it may be shown: its query may hold secrets. */
 export const shown = (url) => url.replace(/[?#].*$/s, "");

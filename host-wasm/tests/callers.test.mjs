@@ -305,14 +305,16 @@ test("a stream is aborted with the reason, also where nothing was asked yet", as
   await assert.rejects(failing, (error) => error.code === "Network" && error.cause instanceof TypeError);
 });
 
-// FJ11
-test("after a reload what list() shows is enough to go on: by its id, as it is, or by its URL and path", async () => {
+// FJ11, FW11
+test("after a reload what list() shows is enough to go on: by its id, also with a new signature, as it is, or by its URL and path", async () => {
   const url = `${origin}/film?signature=secret`;
-  for (const how of [
-    (engine, record) => engine.resume(record.id).then(({ done }) => done),
-    (engine, record) => engine.start(record).done,
-    (engine, record) => engine.start({ url: record.url, to: record.path }).done,
-    (engine, record) => engine.download(record.url, "film"),
+  const renewed = `${origin}/film?signature=new`;
+  for (const [signature, how] of [
+    ["secret", (engine, record) => engine.resume(record.id).then(({ done }) => done)],
+    ["new", (engine, record) => engine.resume(record.id, { url: renewed }).then(({ done }) => done)],
+    ["secret", (engine, record) => engine.start(record).done],
+    ["secret", (engine, record) => engine.start({ url: record.url, to: record.path }).done],
+    ["secret", (engine, record) => engine.download(record.url, "film")],
   ]) {
     hold();
     const first = new Engine({ ...QUICK, folder: world.folder });
@@ -331,7 +333,7 @@ test("after a reload what list() shows is enough to go on: by its id, as it is, 
     await until(() => asked.length > before);
     release();
     assert.equal((await resumed).attempts, 2);
-    assert.deepEqual([asked.at(-1).url, asked.at(-1).headers.range], ["/film?signature=secret", `bytes=${record.bytes}-`]);
+    assert.deepEqual([asked.at(-1).url, asked.at(-1).headers.range], [`/film?signature=${signature}`, `bytes=${record.bytes}-`]);
     await assertFile(place(), world.one);
     assert.deepEqual(await readdir(world.folder), ["film"]);
   }

@@ -279,9 +279,21 @@ test("a ledger of one's own is asked, and nothing is called durable before it wa
 test("a record that is no record is an error of the ledger, and nothing is overwritten", async () => {
   const url = await serve();
   const path = join(world.folder, "film");
-  await writeFile(`${path}.part.json`, "rubbish");
-  await assert.rejects(download(url, path), { code: "Ledger", class: "permanent" });
-  assert.equal(await readFile(`${path}.part.json`, "utf8"), "rubbish");
+  const later = { url, path, status: "of a later version" };
+  for (const text of ["rubbish", "{}", "null", JSON.stringify(later)]) {
+    await writeFile(`${path}.part.json`, text);
+    await assert.rejects(download(url, path), { code: "Ledger", class: "permanent" }, text);
+    assert.equal(await readFile(`${path}.part.json`, "utf8"), text);
+    assert.deepEqual(await new Engine({ folder: world.folder }).list(), []);
+    assert.deepEqual(await new Engine({ folder: world.folder }).resumeUnfinished(), []);
+  }
+  for (const record of [later, {}, "rubbish", 7, []]) {
+    const never = () => assert.fail("changed");
+    const ledger = { load: async () => record, save: never, remove: never, list: async () => [record] };
+    await assert.rejects(download(url, join(world.folder, "other"), { ledger }), { code: "Ledger", class: "permanent" }, JSON.stringify(record));
+    assert.deepEqual(await new Engine({ ledger }).list(), []);
+  }
+  assert.equal((await world.faultd.gets("/film")).length, 0);
 });
 
 test("what makes no sense is refused at once", async () => {

@@ -38,6 +38,11 @@ export class Faultd {
     await fetch(`${this.origin}/_faultd/cut`, { method: "POST" });
   }
 
+  /** Ends the pauses of every answer under way. */
+  async go() {
+    await fetch(`${this.origin}/_faultd/go`, { method: "POST" });
+  }
+
   /** What it was asked so far, oldest first. */
   async log() {
     return (await fetch(`${this.origin}/_faultd/log`)).json();

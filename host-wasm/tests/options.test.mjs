@@ -37,7 +37,7 @@ const ENGINE = {
   extraRetryStatuses: [408, "408", null, {}, [200], [500], ["408"], [NaN]],
 };
 const JOB = {
-  headers: [null, 1, "a: b", [["a"]], { "bad name": "x" }, { name: "secret\nvalue" }],
+  headers: [null, 1, "a: b", [["a"]], { "bad name": "x" }, { name: "secret\nvalue" }, { name: "a\r\nsecret: b" }],
   signal: [1, "x", {}, new AbortController()],
   onEvent: [null, 1, "x", {}],
   adoptPart: [null, 1, "yes", {}],
@@ -66,7 +66,7 @@ test("a wrong option of an engine is refused by name", async () => {
   }
 });
 
-// X12
+// X09, X12
 test("a wrong option of a download is refused by name, by every call that takes it", async () => {
   const engine = new Engine({ fetch: never, folder: world.folder });
   for (const [name, values] of Object.entries(JOB)) {

@@ -52,6 +52,15 @@ struct Case {
     not: BTreeMap<String, String>,
 }
 
+/// What Node or Chromium does otherwise in scenarios: as far as it matters here, whether it runs them at all.
+#[derive(Deserialize)]
+struct Different {
+    names: Vec<String>,
+    id: Option<String>,
+    hosts: Option<Vec<String>>,
+    skip: Option<String>,
+}
+
 /// By case and host: links to the tests, scenarios first.
 type Shown = BTreeMap<(String, usize), Vec<String>>;
 
@@ -60,8 +69,10 @@ fn every_case_is_shown_on_every_host_or_has_a_reason() {
     let text = fs::read_to_string(root().join("tests/cases.json")).expect("it is there");
     let groups: Vec<Group> = serde_json::from_str(&text).expect("it has these fields");
     let mut shown = Shown::new();
+    let text = fs::read_to_string(root().join("host-wasm/tests/scenarios/different.json")).expect("it is there");
+    let different: Vec<Different> = serde_json::from_str(&text).expect("it has these fields");
     for scenario in scenario::all().expect("the scenarios make sense") {
-        add_scenario(&mut shown, &scenario);
+        add_scenario(&mut shown, &scenario, &different);
     }
     for (folder, hosts) in FOLDERS {
         add_tests(&mut shown, folder, hosts);
@@ -118,24 +129,24 @@ fn page(groups: &[Group], shown: &Shown, wrong: &mut Vec<String>) -> String {
     page
 }
 
-fn add_scenario(shown: &mut Shown, scenario: &Scenario) {
+fn add_scenario(shown: &mut Shown, scenario: &Scenario, different: &[Different]) {
     let mut hosts: Vec<usize> =
         scenario.hosts.iter().map(|host| if *host == Host::Core { CORE } else { NATIVE }).collect();
-    if runs_in_node(scenario) {
-        hosts.push(NODE);
-    }
+    hosts.extend([NODE, CHROMIUM].into_iter().filter(|host| runs_on(*host, scenario, different)));
     for host in hosts {
         let link = format!("[{}](scenarios/{})", scenario.name, file_of(scenario));
         shown.entry((scenario.id.clone(), host)).or_default().push(link);
     }
 }
 
-/// As `scenarios.test.mjs` decides it: its table has the names that it skips, and why.
-fn runs_in_node(scenario: &Scenario) -> bool {
-    let suite = fs::read_to_string(root().join("host-wasm/tests/scenarios.test.mjs")).expect("it is there");
-    let skipped = suite.lines().filter_map(|line| line.split_once("skip: \"")).any(|(names, _)| {
-        names.split('"').skip(1).step_by(2).any(|name| name.contains(' ') && scenario.name.contains(name))
-    });
+/// As `host-wasm/tests/scenarios/suite.mjs` decides it for Node and Chromium.
+fn runs_on(host: usize, scenario: &Scenario, different: &[Different]) -> bool {
+    let is_it = |one: &&Different| {
+        one.names.iter().any(|name| scenario.name.contains(name))
+            && one.id.as_ref().is_none_or(|id| *id == scenario.id)
+            && one.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|name| name == HOSTS[host]))
+    };
+    let skipped = different.iter().find(is_it).is_some_and(|one| one.skip.is_some());
     let elsewhere = !scenario.download.mirrors.is_empty() || !scenario.hosts.contains(&Host::Native);
     !skipped && scenario.before.room.is_none() && !(elsewhere && scenario.because.is_some())
 }

@@ -36,8 +36,9 @@ export class OpfsSink {
     try {
       await existing(this.name);
     } catch (error) {
-      if (error.name !== "TypeMismatchError") throw error;
-      throw Object.assign(new Error(`${this.name} is a folder, which is never replaced`, { cause: error }), { code: "DestinationRefused" });
+      const what = { TypeError: "no name of a file", TypeMismatchError: "a folder, which is never replaced" }[error.name];
+      if (!what) throw error;
+      throw Object.assign(new Error(`${this.name} is ${what}`), { code: "DestinationRefused" });
     }
   }
 

@@ -5,7 +5,7 @@
 /** The folder and last name of a path with `/`. */
 export async function place(path, create) {
   const names = path.split("/");
-  if (names.some((name) => name === "" || name === "." || name === "..")) throw new TypeError(`${path} is no name of a file`);
+  if (names.some((name) => ["", ".", ".."].includes(name) || name.includes("\0"))) throw new TypeError(`${path} is no name of a file`);
   let folder = await root();
   for (const name of names.slice(0, -1)) folder = await folder.getDirectoryHandle(name, { create });
   return { folder, name: names.at(-1) };
@@ -27,6 +27,16 @@ export async function existing(path) {
     return await folder.getFileHandle(name);
   } catch (error) {
     if (error.name === "NotFoundError") return undefined;
+    throw error;
+  }
+}
+
+/** Returns true if anything has this name, also a folder. */
+export async function isTaken(path) {
+  try {
+    return (await existing(path)) !== undefined;
+  } catch (error) {
+    if (error.name === "TypeMismatchError") return true;
     throw error;
   }
 }
@@ -72,7 +82,7 @@ export class SyncFile {
   }
 
   async exists() {
-    return this.#file !== undefined || (await existing(this.#path)) !== undefined;
+    return this.#file !== undefined || isTaken(this.#path);
   }
 
   async open(create) {

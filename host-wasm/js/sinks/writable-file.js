@@ -1,6 +1,6 @@
 // A file by `createWritable`: what is written goes to a copy that replaces the file when it is closed. It cannot be read
 // before, so its last bytes are kept to be compared.
-import { existing, give, place, removeFile } from "./private-file.js";
+import { existing, give, isTaken, place, removeFile } from "./private-file.js";
 import { Tail } from "./tail.js";
 
 /** At most so much is compared by default. */
@@ -34,7 +34,7 @@ export class WritableFile {
   }
 
   async exists() {
-    return this.#writable !== undefined || (await existing(this.#part)) !== undefined;
+    return this.#writable !== undefined || isTaken(this.#part);
   }
 
   async open(create) {

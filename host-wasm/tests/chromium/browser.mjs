@@ -21,9 +21,12 @@ export const browser = { context: undefined };
 
 let launched;
 
+/** What makes the fault server serve the page, the package and `more` folders of `host-wasm`. */
+export const pages = (...more) => ["pkg", "demo", ...more].flatMap((name) => ["--pages", `/${name}/=${folder(`../../${name}`)}`]).concat("--pages", `/=${folder("page")}`);
+
 /** Has a browser for all tests of a file, a context for each, and the world of `world.mjs`; `more` folders are served, too. */
 export function prepareBrowser(...more) {
-  prepareWorld(...more.flatMap((name) => ["--pages", `/${name}/=${folder(`../../${name}`)}`]), "--pages", `/pkg/=${folder("../../pkg")}`, "--pages", `/demo/=${folder("../../demo")}`, "--pages", `/=${folder("page")}`);
+  prepareWorld(...pages(...more));
   before(async () => {
     launched = await launch();
   });

@@ -231,7 +231,7 @@ test("custom headers go along, to another origin too where it allows them", asyn
   assert.doesNotMatch(records, /secret/);
 });
 
-// T03
+// T03, T06, K02, K04
 test("the primitives work in a page without the module, and a fetch goes on after a cut", async () => {
   const url = await serve([CUT]);
   const page = await open();
@@ -242,12 +242,23 @@ test("the primitives work in a page without the module, and a fetch goes on afte
     const permits = new regrip.Semaphore(1);
     const order = [];
     await Promise.all([1, 2, 3].map((n) => permits.run(async () => void order.push(n))));
+    // Who gives up waiting loses nothing for the others, and more permits are handed out at once.
+    const held = await permits.acquire();
+    const stop = new AbortController();
+    const left = failure(permits.acquire({ signal: stop.signal }));
+    const next = permits.acquire();
+    stop.abort();
+    order.push((await left).name);
+    permits.resize(2);
+    await next;
+    held.release();
     let tries = 0;
     const answer = await regrip.retry(() => {
       if (++tries < 3) throw new TypeError("Failed to fetch");
       return tries;
     }, { baseDelayMs: 1 });
-    return { retryAfter: regrip.parseRetryAfter("3"), delay: regrip.backoffDelay(2, { random: () => 0.5 }), order, answer };
+    const delays = [2, 5000, 2 ** 32 - 1].map((attempt) => regrip.backoffDelay(attempt, { random: () => 0.5 }));
+    return { retryAfter: regrip.parseRetryAfter("3"), delays, order, answer };
   });
-  assert.deepEqual(got, { retryAfter: 3000, delay: 1000, order: [1, 2, 3], answer: 3 });
+  assert.deepEqual(got, { retryAfter: 3000, delays: [1000, 30_000, 30_000], order: [1, 2, 3, "AbortError"], answer: 3 });
 });

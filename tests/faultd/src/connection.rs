@@ -52,7 +52,7 @@ fn answer<'a>(request: &Request, mut sender: Sender<'a>, served: Served<'a>) -> 
         return sender.send(&reply, &mut |_| {});
     }
     // Before the log says that the answer is under way.
-    sender = sender.cut_by(site.cuts());
+    sender = sender.ruled_by(site.cuts(), site.goes());
     let exchange = site.exchange(request);
     let end = sender.send(&exchange.reply, &mut |sent| site.record_sent(exchange.entry, sent));
     site.record_end(exchange.entry, end.is_err());

@@ -7,6 +7,7 @@
 //! | `POST /_faultd/script` | plays the script in the body from its beginning and clears the log |
 //! | `POST /_faultd/replace?path=/a&version=1` | makes the file that version, from 0 |
 //! | `POST /_faultd/cut` | ends every answer under way, as a broken line would |
+//! | `POST /_faultd/go` | ends the pauses of every answer under way, also one that it has not reached yet |
 //!
 //! They are neither logged nor slowed down.
 
@@ -31,7 +32,11 @@ pub fn answer(site: &Site, request: &Request) -> Option<Reply> {
             site.cut_all();
             honest::plain(request, 200, "cut\n", None)
         }
-        _ => honest::plain(request, 404, "there are GET log, POST script, POST replace, POST cut\n", None),
+        ("POST", "go") => {
+            site.go_on();
+            honest::plain(request, 200, "going on\n", None)
+        }
+        _ => honest::plain(request, 404, "there are GET log, POST script, POST replace, POST cut, POST go\n", None),
     })
 }
 

@@ -13,6 +13,8 @@ use crate::stream::Stream;
 const BLOCK: usize = 256 * 1024;
 /// The longest that a wait goes on without looking whether the server stops.
 const SLICE: Duration = Duration::from_millis(50);
+/// How often a pause looks whether it is over.
+const PAUSE_STEP: Duration = Duration::from_millis(20);
 /// How often a throttled body sends, so that its rate is even.
 const PIECES_PER_SECOND: u64 = 20;
 
@@ -25,19 +27,21 @@ pub(crate) struct Sender<'a> {
     stop: &'a AtomicBool,
     /// Changes when all lines are cut, and what it was when this answer began.
     cuts: Option<(&'a AtomicU64, u64)>,
+    /// Changes when all pauses end, and what it was when this answer began.
+    goes: Option<(&'a AtomicU64, u64)>,
     block: &'a mut Vec<u8>,
 }
 
 impl<'a> Sender<'a> {
     /// A sender for this connection; `block` is its buffer, kept from answer to answer and grown as needed.
     pub(crate) fn new(stream: &'a mut Stream, stop: &'a AtomicBool, block: &'a mut Vec<u8>) -> Self {
-        Self { stream, stop, cuts: None, block }
+        Self { stream, stop, cuts: None, goes: None, block }
     }
 
-    /// The same, which gives up when `cuts` changes.
-    pub(crate) fn cut_by(self, cuts: &'a AtomicU64) -> Self {
-        let now = cuts.load(Ordering::Relaxed);
-        Self { cuts: Some((cuts, now)), ..self }
+    /// The same, which gives up when `cuts` changes, and pauses no more when `goes` does.
+    pub(crate) fn ruled_by(self, cuts: &'a AtomicU64, goes: &'a AtomicU64) -> Self {
+        let now = |counter: &'a AtomicU64| Some((counter, counter.load(Ordering::Relaxed)));
+        Self { cuts: now(cuts), goes: now(goes), ..self }
     }
 
     /// Sends a reply and returns how the connection ends. `progress` gets the payload bytes sent so far.
@@ -62,7 +66,7 @@ impl<'a> Sender<'a> {
                     }
                 }
                 Op::Wire(bytes) => self.write(bytes)?,
-                Op::Wait(time) => self.wait(*time)?,
+                Op::Wait(time) => self.pause(*time)?,
                 Op::Forever => return self.forever(),
                 Op::Trickle { content, from, to, every, bytes } => {
                     let mut at = *from;
@@ -145,6 +149,19 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// Waits until the pauses end.
+    fn pause(&mut self, time: Duration) -> Result<(), Gone> {
+        let begin = Instant::now();
+        while !changed(self.goes) {
+            let left = time.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            self.wait(left.min(PAUSE_STEP))?;
+        }
+        Ok(())
+    }
+
     /// Waits, unless the peer goes away or the server stops.
     fn wait(&mut self, time: Duration) -> Result<(), Gone> {
         let begin = Instant::now();
@@ -161,13 +178,17 @@ impl<'a> Sender<'a> {
 
     /// The server stops, or the line was cut.
     fn over(&self) -> bool {
-        let cut = self.cuts.is_some_and(|(cuts, before)| cuts.load(Ordering::Relaxed) != before);
-        cut || self.stop.load(Ordering::Relaxed)
+        changed(self.cuts) || self.stop.load(Ordering::Relaxed)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         self.stream.write_all(bytes).map_err(|_| Gone)
     }
+}
+
+/// A counter is not what it was any more.
+fn changed(counter: Option<(&AtomicU64, u64)>) -> bool {
+    counter.is_some_and(|(counter, before)| counter.load(Ordering::Relaxed) != before)
 }
 
 /// How an answer's payload is sent, and how far it is.

@@ -25,6 +25,7 @@ const ORIGIN_MARK: &str = "{origin}";
 pub struct Site {
     state: Mutex<State>,
     cuts: AtomicU64,
+    goes: AtomicU64,
 }
 
 /// An answer and the log entry that its progress belongs to.
@@ -76,7 +77,7 @@ impl Site {
             origin: "http://faultd.test".to_owned(),
             time: None,
         };
-        Self { state: Mutex::new(state), cuts: AtomicU64::new(0) }
+        Self { state: Mutex::new(state), cuts: AtomicU64::new(0), goes: AtomicU64::new(0) }
     }
 
     /// The answer to a request; counts it and logs it.
@@ -130,6 +131,16 @@ impl Site {
     /// Changes with every [`Site::cut_all`].
     pub(crate) fn cuts(&self) -> &AtomicU64 {
         &self.cuts
+    }
+
+    /// Ends the pauses of every answer that is under way, also those that it has yet to reach.
+    pub fn go_on(&self) {
+        self.goes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Changes with every [`Site::go_on`].
+    pub(crate) fn goes(&self) -> &AtomicU64 {
+        &self.goes
     }
 
     /// Every request so far, oldest first.

@@ -54,6 +54,23 @@ fn a_cut_ends_what_is_under_way_and_nothing_that_comes_after() {
 }
 
 #[test]
+fn a_pause_ends_where_the_client_has_said_so_also_one_that_is_yet_to_come() {
+    let pauses = [Pause::after(30, 60_000), Pause::after(60, 60_000)];
+    let server = server(100, |file| file.answer(pauses.clone()).answer(pauses));
+    let begin = Instant::now();
+    for _ in 0..2 {
+        let mut stream = connect(&server);
+        ask(&mut stream, "");
+        read_head(&mut stream);
+        assert_eq!(read_exactly(&mut stream, 30), bytes(0, 30));
+        assert_eq!(server.log().last().map(|entry| entry.sent_bytes), Some(30));
+        server.site().go_on();
+        assert_eq!(read_exactly(&mut stream, 70), bytes(30, 100));
+    }
+    assert!(begin.elapsed() < PROMPT, "{:?}", begin.elapsed());
+}
+
+#[test]
 fn a_stop_ends_a_connection_whose_peer_does_not_read() {
     let server = server(u64::MAX / 2, |file| file);
     let mut stream = connect(&server);

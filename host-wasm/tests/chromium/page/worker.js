@@ -2,5 +2,6 @@
 import { download } from "/pkg/web.js";
 
 addEventListener("message", async ({ data: [url, to] }) => {
-  postMessage(await download(url, to, { retryBaseDelayMs: 1, sha256: true }));
+  const { code, sha256, attempts } = await download(url, to, { retryBaseDelayMs: 1, sha256: true }).catch((error) => error);
+  postMessage({ code, sha256, attempts });
 });
