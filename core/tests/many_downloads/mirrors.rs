@@ -307,7 +307,7 @@ fn the_mirrors_are_asked_again_in_the_next_outage_of_the_peer() {
                 _ => Ok(honest(&served, asked)),
             }
         });
-    let fails = || world.engine.reachability(PEER).note(&world.clock, 1, &Err::<(), _>(broken()));
+    let fails = || world.engine.reachability(PEER, FIRST).note(&world.clock, 1, &Err::<(), _>(broken()));
     fails();
     let id = world.run(world.engine.accept(of_peer(PEER))).expect("it is new").id;
     let again = async {
