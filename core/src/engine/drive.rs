@@ -666,19 +666,17 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
     job.record(change).await
 }
 
-/// Removes the empty part of a failed download. Without a part its destination is free for another source.
+/// Removes the empty part of a failed download. A part that is not there stays claimed: its folder may come back.
 async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     let path = job.row.new.part.clone();
-    if !job.row.claimed {
+    if !job.row.claimed || job.row.downloaded > 0 || !calls::exists(job.host, &path).await? {
         return Ok(());
     }
-    if calls::exists(job.host, &path).await? {
-        let mut part = calls::open(job.host, &path, OpenPart::Claimed).await?;
-        if calls::length(&mut part).await? > 0 {
-            return Ok(());
-        }
+    let mut part = calls::open(job.host, &path, OpenPart::Claimed).await?;
+    if calls::length(&mut part).await? == 0 {
         drop(part);
         calls::remove(job.host, &path).await?;
+        job.record(Change::Claimed(false)).await?;
     }
-    job.record(Change::Claimed(false)).await
+    Ok(())
 }

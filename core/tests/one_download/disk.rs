@@ -6,7 +6,9 @@ use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, RestartReason};
 use regrip_core::store::{OpenPart, PartStore, StoreRules};
-use regrip_core::testing::{FakeHost, FakeTransport, MemoryLedger, MemoryStore, Piece, VirtualClock, new_download};
+use regrip_core::testing::{
+    FakeHost, FakeTransport, MemoryLedger, MemoryStore, Piece, Reply, VirtualClock, new_download,
+};
 use regrip_core::time::Clock;
 use regrip_core::{Change, DownloadId, Engine, Error, Event, OnExists, Row, Status, Summary};
 
@@ -596,16 +598,29 @@ fn a_download_that_came_to_nothing_leaves_its_destination_to_others() {
     let other = new_download("http://other.example/film.mkv", FILE);
     get(&world, other).expect("the name is free");
     world.assert_whole(b"film");
-    // Also if another program removed its part in the meantime.
-    let world = World::scripted(config(), [cut(whole(b"film"), 2), Ok(reply(404, &[], vec![]))]);
-    let id = world.accept();
-    let (ended, ()) = world.run(async {
-        let removed = async {
-            wait(&world.clock, std::time::Duration::from_nanos(1)).await;
+}
+
+// The folder may be away for a while, with the part in it.
+#[test]
+fn a_part_that_is_away_when_its_download_fails_stays_claimed() {
+    for received in [0, 400] {
+        let file = content(1000);
+        let late = Reply { delay: seconds(10), ..reply(404, &[], vec![]) };
+        let last = if received == 0 { whole(&file) } else { rest(&file, received) };
+        let world = World::scripted(config(), [cut(whole(&file), received), Ok(late), Ok(last)]);
+        let id = world.accept();
+        let away = async {
+            wait(&world.clock, seconds(9)).await;
+            let part = world.part().expect("it is created");
             world.host.store.delete(PART);
+            part
         };
-        futures::join!(world.engine.drive(id), removed)
-    });
-    ended.expect_err("404 is permanent");
-    assert_eq!((world.part(), world.row(id).claimed), (None, false));
+        let (ended, part) = world.run(async { futures::join!(world.engine.drive(id), away) });
+        ended.expect_err("404 is permanent");
+        assert_eq!((part.len(), world.part(), world.row(id).claimed), (received, None, true));
+        world.host.store.put(PART, &part);
+        world.run(world.engine.retry(id)).expect("it failed");
+        world.drive(id).expect("the part is there again");
+        world.assert_whole(&file);
+    }
 }
