@@ -89,12 +89,12 @@ fn what_is_asked_for() {
         ("a size held", 0, known(9), &strong, OVERLAP, FREE, Plan::Plain),
         ("on fetch", 0, known(9), &strong, OVERLAP, FETCH, Plan::Plain),
         ("an empty release", 0, announced(0), &none, OVERLAP, FREE, Plan::Plain),
+        ("no byte of an empty file, which may not be one any more", 0, known(0), &none, OVERLAP, FREE, Plan::Plain),
         // N > known size
         ("longer than it is", 10, known(9), &strong, OVERLAP, FREE, whole.clone()),
         ("longer, on fetch", 10, known(9), &strong, OVERLAP, FETCH, whole),
         // N = known size
         ("all is there", 9, known(9), &none, OVERLAP, FREE, Plan::Finish),
-        ("an empty file", 0, known(0), &none, OVERLAP, FREE, Plan::Finish),
         ("all is there, the release says more", 9, (Some(9), Some(20)), &none, OVERLAP, FREE, Plan::Finish),
         // N ≥ a size that only the release gave: as if there were no validator, from before the last byte
         ("by its release", 9, announced(9), &none, OVERLAP, FREE, prove(0, 9)),

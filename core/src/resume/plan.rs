@@ -109,13 +109,16 @@ impl IfRange {
 /// Decides what to request.
 pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: StoreRules) -> Plan {
     let offset = held.offset;
+    // Also of an empty file, which may not be one any more.
+    if offset == 0 {
+        return Plan::Plain;
+    }
     match held.size {
         Some(size) if offset > size && store.truncate => {
             return Plan::Discard(RestartReason::PartOversize);
         }
         Some(size) if offset > size => return Plan::NotResumable,
         Some(size) if offset == size => return Plan::Finish,
-        _ if offset == 0 => return Plan::Plain,
         _ => {}
     }
     let from = |overlap: u64, if_range| Ask {

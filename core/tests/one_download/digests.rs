@@ -5,7 +5,7 @@ use regrip_core::hasher::Hasher;
 use regrip_core::record::{DigestRow, DigestSource, NewDownload, RestartReason};
 use regrip_core::store::StoreRules;
 use regrip_core::testing::{Reply, new_download};
-use regrip_core::{Algorithm, Checksum, DownloadsConfig, Engine, Error, Status, Summary};
+use regrip_core::{Algorithm, Checksum, DownloadsConfig, Engine, Error, OnExists, Status, Summary};
 
 fn wanting(checksum: &Checksum) -> NewDownload {
     NewDownload { digests: vec![given(checksum)], ..new_download(URL, FILE) }
@@ -73,6 +73,18 @@ fn a_mismatch_of_bytes_from_one_response_is_permanent() {
 }
 
 // H19: the last net under a server that answers a range with another file and says nothing.
+#[test]
+fn a_file_that_was_empty_is_asked_for_again_by_a_retry() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(b"")), Ok(whole(&file))]);
+    world.host.store.put(FILE, b"another");
+    let new = NewDownload { on_exists: OnExists::Fail, ..new_download(URL, FILE) };
+    assert!(matches!(get(&world, new), Err(Error::DestinationExists { .. })));
+    world.host.store.delete(FILE);
+    get(&world, wanting(&sha256(&file))).expect("it is the one now");
+    world.assert_whole(&file);
+}
+
 #[test]
 fn a_mismatch_of_bytes_from_several_responses_starts_over_once() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
