@@ -69,10 +69,14 @@ pub(crate) async fn accept<L: FileLedger>(
     let store = &engine.host().store;
     let mut candidates = candidates(&wanted.destination, wanted.on_exists).peekable();
     while let Some(destination) = candidates.peek().cloned() {
-        store.own().check(&destination)?;
-        store.own().check(&part_path(&destination))?;
+        // What is at the part is looked at before it is opened.
+        store.own().check_absent(&part_path(&destination))?;
+        store.own().check_absent(&destination)?;
         let candidate = place(engine, &destination, wanted).await?;
         let is_free = matches!(candidate, Candidate::Ours);
+        if !is_free {
+            store.own().check(&destination)?;
+        }
         match candidate {
             Candidate::Done(row, _) if !wanted.again => return Ok(Acceptance::Done(row)),
             Candidate::Done(..) | Candidate::Taken(_) if wanted.on_exists == OnExists::Rename => {
