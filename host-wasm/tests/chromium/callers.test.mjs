@@ -11,7 +11,7 @@ import { STALL, open, prepareBrowser, reload, startAndStall } from "./browser.mj
 prepareBrowser();
 
 /** An answer that waits in the middle until `world.faultd.go()`. */
-const HELD = [{ trickle: { every_ms: 5, bytes: 50_000 } }, { pause: { after: 2_000_000, ms: 60_000 } }];
+const HELD = [STALL[0], { pause: { after: 2_000_000, ms: 60_000 } }];
 
 // FJ02
 test("a call that joins has its own digest and signal", async () => {

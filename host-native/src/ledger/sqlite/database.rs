@@ -301,7 +301,8 @@ fn set_pragmas(connection: &Connection) -> Result<(), rusqlite::Error> {
         "PRAGMA synchronous = FULL;   -- a commit is on the disk when it returns
          PRAGMA foreign_keys = ON;    -- a download takes its attempts with it
          PRAGMA trusted_schema = OFF; -- nothing in the file runs code
-         PRAGMA journal_size_limit = 67108864;",
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA cache_size = -512;    -- KiB: what is read often is little, and the system caches the rest",
     )
 }
 
