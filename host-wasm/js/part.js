@@ -36,6 +36,7 @@ export class Part {
   open(create) {
     this.#fault = undefined;
     const sink = this.#sink;
+    sink.setStopping?.(false);
     return this.#call("open", async () => {
       if (sink.open) {
         const { device = 0, inode = 0, mount } = (await sink.open(create)) ?? {};
@@ -167,6 +168,11 @@ export class Part {
   close() {
     const closed = this.#call("close", () => this.#sink.close?.());
     if (isPromise(closed)) closed.catch(() => {});
+  }
+
+  /** The attempt is to end: nobody waits for more than what is under way. */
+  stop() {
+    this.#sink.setStopping?.(true);
   }
 
   /** Resolves once no call is under way any more. */

@@ -450,8 +450,13 @@ class Downloads {
 
   /** Has the core end a job. One that waits for its turn is let through, for only then the core can end it. */
   #stop(core, job) {
-    if (!this.#host.line.release(job)) return core.cancel(job.id);
-    setTimeout(() => core.cancel(job.id));
+    const stop = () => {
+      const stops = core.cancel(job.id);
+      if (stops) job.part.stop();
+      return stops;
+    };
+    if (!this.#host.line.release(job)) return stop();
+    setTimeout(stop);
     return true;
   }
 

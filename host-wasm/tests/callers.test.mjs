@@ -5,6 +5,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { Engine, MemorySink, StreamSink, download } from "../pkg/node.js";
 import { sha256 } from "./faultd.mjs";
 import { assertFile, prepareWorld, until, world } from "./world.mjs";
@@ -241,6 +242,36 @@ test("the reader of a stream that is cancelled with a reason ends the download w
   const reason = new Error("gone");
   await waiting.readable.cancel(reason);
   await assert.rejects(never, (error) => error === reason);
+});
+
+test("a stream whose reader reads no more keeps neither an abort nor a pause", { timeout: 30_000 }, async () => {
+  release();
+  let taken;
+  const makes = {
+    "a transform stream": () => {
+      const { readable, writable } = new TransformStream({ transform: (chunk, controller) => (taken++, controller.enqueue(chunk)) });
+      readable.getReader().read();
+      return writable;
+    },
+    "a write that never settles": () => new WritableStream({ write: () => (taken++, new Promise(() => {})) }),
+  };
+  for (const [name, make] of Object.entries(makes)) {
+    taken = 0;
+    const engine = new Engine();
+    const stop = new AbortController();
+    const events = [];
+    const download = engine.start({ url: `${origin}/film`, to: make(), signal: stop.signal, onEvent: ({ event }) => events.push(event) });
+    await until(() => taken > 0);
+    await setTimeout(100); // the next chunk waits for its reader by then
+    await engine.pause();
+    await until(() => events.includes("waiting"));
+    await engine.resume();
+    await until(() => events.lastIndexOf("headers") > events.indexOf("waiting"));
+    await setTimeout(100);
+    const reason = new Error(name);
+    stop.abort(reason);
+    await assert.rejects(download.done, (error) => error === reason);
+  }
 });
 
 test("what a sink throws is the cause, and no error before it or after it is", async () => {

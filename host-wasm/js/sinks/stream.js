@@ -13,6 +13,10 @@ export class StreamSink {
   /** `{ reason }` once its reader took no more. */
   #broken;
   #tellBroken;
+  /** How many writes the stream has not settled. */
+  #writes = 0;
+  #stopping = false;
+  #waitNoLonger;
 
   constructor(stream, { keepBytes = 65_536 } = {}) {
     this.#writer = stream.getWriter();
@@ -32,10 +36,21 @@ export class StreamSink {
     return this.#tail.size;
   }
 
+  /** Once the download is to end, it waits no longer for a reader who may never read again. */
+  setStopping(stopping) {
+    this.#stopping = stopping;
+    if (stopping) this.#waitNoLonger?.();
+  }
+
   async write(chunk) {
-    await this.#writer.ready; // the stream paces us
+    await this.#paced();
+    this.#writes++;
+    const settled = () => this.#writes--;
     // The next `ready` or `flush` reports a failure.
-    this.#writer.write(chunk).catch(() => (this.#failed = true));
+    this.#writer.write(chunk).then(settled, () => {
+      settled();
+      this.#failed = true;
+    });
     this.#watch();
     this.#tail.add(chunk);
   }
@@ -44,8 +59,8 @@ export class StreamSink {
     return this.#tail.read(at, length);
   }
 
-  async flush() {
-    await this.#writer.ready;
+  flush() {
+    return this.#paced();
   }
 
   async commit() {
@@ -56,7 +71,19 @@ export class StreamSink {
   /** The download is over without all of its bytes. */
   async abandon(reason) {
     this.#ended = true;
-    await this.#writer.abort(reason);
+    const aborted = this.#writer.abort(reason);
+    // A stream is aborted only once it has settled the write under way, which it may never do.
+    if (this.#writes > 0) aborted.catch(() => {});
+    else await aborted;
+  }
+
+  /** Resolves once the stream takes more: it paces the download. */
+  #paced() {
+    return new Promise((resolve, reject) => {
+      this.#waitNoLonger = resolve;
+      this.#writer.ready.then(resolve, reject);
+      if (this.#stopping) resolve();
+    });
   }
 
   /** A stream that is broken from outside rejects `ready` before the writes under way, one that is broken by a write after it. */
