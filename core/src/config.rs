@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Connections {
 pub struct DownloadsConfig {
     /// Downloads that transfer data at the same time; at least 1.
     pub max_concurrent_downloads: u32,
-    /// How many of these may use the same peer; `None` means max(1, n − 1).
+    /// How many of these may come from one origin. `None` means max(1, n − 1) from one peer, and any number from another origin.
     pub max_concurrent_per_peer: Option<u32>,
     /// Connections that one download may use at once.
     pub connections_per_download: Connections,
@@ -238,7 +238,7 @@ impl DownloadsConfig {
         RetryPolicy::new(self.max_download_attempts, base, Duration::from_millis(self.retry_max_delay_ms))
     }
 
-    /// The number of permits that one peer may use.
+    /// The number of permits that one peer may use, and any origin if [it is set](Self::max_concurrent_per_peer).
     pub fn permits_per_peer(&self) -> u32 {
         self.max_concurrent_per_peer.unwrap_or(self.max_concurrent_downloads.saturating_sub(1)).max(1)
     }

@@ -32,7 +32,6 @@ pub(crate) struct Origins(Mutex<LiteMap<String, Arc<Origin>>>);
 /// One origin.
 #[derive(Debug)]
 struct Origin {
-    /// A peer has permits of its own; any other origin has as many as the engine.
     is_peer: bool,
     permits: Semaphore,
     state: Mutex<State>,
@@ -46,8 +45,10 @@ struct State {
     inside: usize,
     /// Connections beside the one that each of these has.
     extra: usize,
-    /// From this limit on it is lifted.
+    /// How many may move at most. A lower limit is lifted once it has grown to this.
     ceiling: usize,
+    /// The ceiling is lower than what the engine's own permits allow.
+    is_capped: bool,
     /// How many may move, and since when, if the origin said that it is busy.
     limit: Option<(usize, Instant)>,
 }
@@ -87,19 +88,22 @@ impl Origins {
     pub(crate) fn reconfigure(&self, config: &DownloadsConfig) {
         let origins: Vec<Arc<Origin>> = lock(&self.0).values().cloned().collect();
         for origin in origins {
-            origin.change(|state| state.ceiling = ceiling(origin.is_peer, config));
+            origin.change(|state| (state.ceiling, state.is_capped) = ceiling(origin.is_peer, config));
         }
     }
 }
 
-fn ceiling(is_peer: bool, config: &DownloadsConfig) -> usize {
-    let most = if is_peer { config.permits_per_peer() } else { config.max_concurrent_downloads };
-    most.max(1) as usize
+/// How many downloads of an origin may move, and whether the origin itself enforces it.
+fn ceiling(is_peer: bool, config: &DownloadsConfig) -> (usize, bool) {
+    let is_capped = is_peer || config.max_concurrent_per_peer.is_some();
+    let most = if is_capped { config.permits_per_peer() } else { config.max_concurrent_downloads };
+    (most.max(1) as usize, is_capped)
 }
 
 impl Origin {
     fn new(is_peer: bool, config: &DownloadsConfig) -> Origin {
-        let state = State { moving: 0, inside: 0, extra: 0, ceiling: ceiling(is_peer, config), limit: None };
+        let (ceiling, is_capped) = ceiling(is_peer, config);
+        let state = State { moving: 0, inside: 0, extra: 0, ceiling, is_capped, limit: None };
         let origin = Origin { is_peer, permits: Semaphore::unlimited(), state: Mutex::new(state) };
         origin.apply();
         origin
@@ -136,8 +140,7 @@ impl Origin {
         let state = lock(&self.state);
         match state.limit {
             Some((limit, _)) => limit.max(1),
-            None if self.is_peer => state.ceiling,
-            // The engine's own permits are limit enough.
+            None if state.is_capped => state.ceiling,
             None => usize::MAX,
         }
     }

@@ -85,7 +85,7 @@ mod fleet {
         let fleet = ledger.fleet().unwrap();
         let mut claimed = HashSet::new();
         for _ in 0..40 {
-            let limits = ClaimLimits { most: 100, of_origin: 1, of_peer: 1 };
+            let limits = ClaimLimits { most: 100, of_origin: 1 };
             claimed.extend(block_on(fleet.claim_next("worker", limits)).unwrap());
         }
         // One of each; the other one waits for its origin.

@@ -218,34 +218,42 @@ fn a_dead_peer_does_not_starve_the_others() {
 }
 
 #[test]
-fn a_peer_has_at_most_its_own_permits() {
-    for (all, own, expected) in [(3, None, 2), (1, None, 1), (3, Some(1), 1), (2, Some(9), 2)] {
-        let config = DownloadsConfig { max_concurrent_per_peer: own, ..permits(all) };
-        let world = World::answering(config, ten_seconds);
-        run_all(&world, (0..6).map(|n| of_peer("one", n)).collect());
-        let at_once = world.host.transport.requests().iter().filter(|asked| asked.at.is_zero()).count();
-        assert_eq!(at_once, expected, "{all} in all, {own:?} a peer");
+fn an_origin_has_at_most_its_own_permits() {
+    let peers = |n| of_peer("one", n);
+    for (all, own, of_a_peer, of_another) in [(3, None, 2, 3), (1, None, 1, 1), (3, Some(1), 1, 1), (2, Some(9), 2, 2)]
+    {
+        for (expected, new) in [(of_a_peer, &peers as &dyn Fn(u32) -> NewDownload), (of_another, &numbered)] {
+            let config = DownloadsConfig { max_concurrent_per_peer: own, ..permits(all) };
+            let world = World::answering(config, ten_seconds);
+            run_all(&world, (0..6).map(new).collect());
+            let at_once = world.host.transport.requests().iter().filter(|asked| asked.at.is_zero()).count();
+            assert_eq!(at_once, expected, "{all} in all, {own:?} of an origin");
+        }
     }
 }
 
 #[test]
-fn the_permits_of_a_peer_change_while_its_downloads_run() {
-    let of_each = |own| DownloadsConfig { max_concurrent_per_peer: Some(own), ..permits(4) };
-    let world = World::answering(of_each(1), ten_seconds);
-    world.run(async {
-        let ids = accept_all(&world.engine, (0..6).map(|n| of_peer("one", n)).collect()).await;
-        let drives = join_all(ids.iter().map(|id| world.engine.drive(*id)));
-        let change = async {
-            wait(&world.clock, seconds(5)).await;
-            assert_eq!(world.engine.permits_used(), 1);
-            world.engine.reconfigure(of_each(3)).expect("in range");
-            wait(&world.clock, seconds(1)).await;
-            assert_eq!(world.engine.permits_used(), 3, "more start at once");
-        };
-        let (results, ()) = futures::join!(drives, change);
-        assert!(results.iter().all(Result::is_ok));
-    });
-    world.assert_at_rest();
+fn the_permits_of_an_origin_change_while_its_downloads_run() {
+    let of_each = |own| DownloadsConfig { max_concurrent_per_peer: own, ..permits(4) };
+    let peers = |n| of_peer("one", n);
+    let changes = [(Some(3), 3, &peers as &dyn Fn(u32) -> NewDownload), (Some(3), 3, &numbered), (None, 4, &numbered)];
+    for (later, expected, new) in changes {
+        let world = World::answering(of_each(Some(1)), ten_seconds);
+        world.run(async {
+            let ids = accept_all(&world.engine, (0..6).map(new).collect()).await;
+            let drives = join_all(ids.iter().map(|id| world.engine.drive(*id)));
+            let change = async {
+                wait(&world.clock, seconds(5)).await;
+                assert_eq!(world.engine.permits_used(), 1);
+                world.engine.reconfigure(of_each(later)).expect("in range");
+                wait(&world.clock, seconds(1)).await;
+                assert_eq!(world.engine.permits_used(), expected, "more start at once");
+            };
+            let (results, ()) = futures::join!(drives, change);
+            assert!(results.iter().all(Result::is_ok));
+        });
+        world.assert_at_rest();
+    }
 }
 
 #[test]

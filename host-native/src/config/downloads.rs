@@ -189,6 +189,8 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes<'_>) -> (Dow
         let key = format!("{}.{}", node.key, invalid.key);
         notes.error(at, &key, format!("found {}, expected {}", invalid.found, invalid.expected));
     }
+    // A server leaves one permit to the other origins, be they peers or not.
+    config.max_concurrent_per_peer.get_or_insert(config.permits_per_peer());
     (config, on_exists_knob.is_some())
 }
 

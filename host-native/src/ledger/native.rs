@@ -260,10 +260,8 @@ pub trait Fleet: fmt::Debug + Send + Sync {
 pub struct ClaimLimits {
     /// At most.
     pub most: u32,
-    /// Of the URLs of one origin, in the whole fleet.
+    /// Of one origin, in the whole fleet.
     pub of_origin: u32,
-    /// Of one peer, in the whole fleet.
-    pub of_peer: u32,
 }
 
 /// What a worker says of itself.

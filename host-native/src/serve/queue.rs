@@ -257,11 +257,10 @@ pub(super) async fn work<L: NativeLedger>(service: Arc<Service<L>>) {
         service.completed.usable().await;
         let config = control.engine().config();
         // As many of an origin as one server would drive alone, however many workers there are.
-        let of_origin = config.max_concurrent_per_peer.unwrap_or(config.max_concurrent_downloads);
-        let of_peer = config.permits_per_peer();
+        let of_origin = config.permits_per_peer();
         let claimed = match room(control) {
             0 => Ok(Vec::new()),
-            most => fleet.claim_next(owner, ClaimLimits { most, of_origin, of_peer }).await,
+            most => fleet.claim_next(owner, ClaimLimits { most, of_origin }).await,
         };
         match claimed {
             Ok(ids) => {

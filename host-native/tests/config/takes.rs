@@ -5,6 +5,11 @@ use regrip::config::{Autoregister, ImportServerKind, Problem};
 use regrip_core::{DownloadsConfig, OnExists};
 use std::path::Path;
 
+/// Those of a server, which leaves one permit to other origins.
+fn defaults() -> DownloadsConfig {
+    DownloadsConfig { max_concurrent_per_peer: Some(2), ..DownloadsConfig::default() }
+}
+
 // S16
 #[test]
 fn a_configuration_that_knows_only_the_paths_has_every_default() {
@@ -12,7 +17,7 @@ fn a_configuration_that_knows_only_the_paths_has_every_default() {
     let downloads = config.downloads.expect("there is a block");
     assert_eq!(downloads.watch.as_deref(), Some(Path::new("/watch")));
     assert_eq!(downloads.completed, Path::new("/done"));
-    assert_eq!(downloads.engine, DownloadsConfig::default());
+    assert_eq!(downloads.engine, defaults());
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:5225");
     assert!(config.server.api_key.is_none() && config.peers.is_empty());
 }
@@ -128,7 +133,7 @@ fn keys_that_are_not_known_are_named_and_passed_over() {
     }"#;
     let loaded = read(text).expect("it is one");
     let engine = loaded.config.downloads.expect("there is a block").engine;
-    assert_eq!(engine, DownloadsConfig::default());
+    assert_eq!(engine, defaults());
     let told: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
     let expected = [
         "line 2: jack.port: is unknown and is ignored",

@@ -160,5 +160,5 @@ fn an_origin_gets_as_many_downloads_as_one_server_would_drive_unless_more_are_co
         });
         most
     };
-    assert_eq!([None, Some(6)].map(most_of), [3, 6]);
+    assert_eq!([None, Some(6)].map(most_of), [2, 6]);
 }

@@ -315,8 +315,10 @@ fn a_new_signature_of_a_url_goes_on_with_the_bytes_at_whichever_worker() {
     // The old signature has expired when it is asked for the rest, and then for the whole.
     let file = FileScript::honest(Version::new(0, SIZE).etag("\"0\"")).honest_answer();
     let file = file.answer([Status::code(403)]).answer([Status::code(403)]);
-    let script = Script::one("/0.mkv", file).bytes_per_second(1_000_000);
-    let fleet = Fleet { origin: Server::start(script).unwrap(), ..Fleet::new(0, 0) };
+    let script = Script::one("/0.mkv", file).bytes_per_second(500_000);
+    // No lease ends by itself, however slow this machine is.
+    let lease = Duration::from_secs(60);
+    let fleet = Fleet { origin: Server::start(script).unwrap(), lease, ..Fleet::new(0, 0) };
     let (first, second) = (fleet.worker(), fleet.worker());
     let add = |worker: &Worker, signature: u32| {
         let url = fleet.origin.url(&format!("/0.mkv?signature={signature}"));

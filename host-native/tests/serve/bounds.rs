@@ -83,3 +83,26 @@ fn downloads_that_wait_have_no_descriptor_and_a_bounded_amount_of_memory() {
     assert!(more_memory <= memory + (8 << 10) + downloads() * MOST_KIB_EACH, "{memory} KiB before, {more_memory} now");
     served.kill();
 }
+
+// K09
+#[test]
+fn an_origin_that_never_answers_leaves_a_permit_to_the_others() {
+    let script = |answers: bool| {
+        (0..10).fold(Script::new(), |script, number| {
+            let file = FileScript::honest(Version::new(number, 3_000));
+            let file = if answers { file } else { file.then([NoReply::ever()]) };
+            script.file(&format!("/{}{number}", if answers { "good" } else { "" }), file)
+        })
+    };
+    let [dead, good] = [false, true].map(|answers| Server::start(script(answers)).expect("a free port"));
+    let house = House::with(&[]);
+    let served = house.start();
+    add(&served, &dead, 0..10);
+    wait_until("two of the three permits are used", || dead.log().len() == 2);
+    let urls = (0..10).map(|number| json!({ "url": good.url(&format!("/good{number}")) }));
+    let (status, body) = served.post("/api/batch", "", &json!({ "downloads": urls.collect::<Vec<_>>() }).to_string());
+    assert_eq!(status, 200, "{body}");
+    wait_until("those of the other one are complete", || count(&served, "completed") == 10);
+    assert_eq!(dead.log().len(), 2);
+    served.kill();
+}

@@ -24,23 +24,23 @@ const STATEMENTS: u32 = 4;
 /// have locked is skipped, and a slot that they got first is not given twice, because (origin, slot) is a key. Its last row says which
 /// origins it looked at.
 ///
-/// $1 owner, $2 most, $3 slots of an origin, $4 lease in milliseconds, $5 slots of a peer, $6 the origin to begin after, $7 origins
+/// $1 owner, $2 most, $3 slots of an origin, $4 lease in milliseconds, $5 the origin to begin after, $6 origins
 const CLAIM_NEXT: &str = "
-    WITH RECURSIVE origins (origin, is_peer, place) AS (
-        (SELECT origin, peer_id IS NOT NULL, 1 FROM downloads
-            WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin > $6 ORDER BY origin, id LIMIT 1)
+    WITH RECURSIVE origins (origin, place) AS (
+        (SELECT origin, 1 FROM downloads
+            WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin > $5 ORDER BY origin, id LIMIT 1)
         UNION ALL
-        SELECT next.origin, next.is_peer, place + 1 FROM origins before, LATERAL (
-            SELECT origin, peer_id IS NOT NULL AS is_peer FROM downloads
+        SELECT next.origin, place + 1 FROM origins before, LATERAL (
+            SELECT origin FROM downloads
             WHERE status IN ('queued', 'downloading', 'waiting', 'committing') AND origin > before.origin
             ORDER BY origin, id LIMIT 1) next
-        WHERE place < $7::bigint),
+        WHERE place < $6::bigint),
     counted AS (
-        SELECT origin, CASE WHEN is_peer THEN $5::bigint ELSE $3::bigint END AS slots, (
+        SELECT origin, (
             SELECT count(*) FROM origin_leases l
             WHERE l.origin = origins.origin AND l.lease_until > clock_timestamp()) AS taken
         FROM origins),
-    open AS (SELECT origin, least(slots, taken + $2::bigint * 4) AS slots FROM counted WHERE taken < slots),
+    open AS (SELECT origin, least($3::bigint, taken + $2::bigint * 4) AS slots FROM counted WHERE taken < $3::bigint),
     oldest AS (
         SELECT of_origin.id FROM open, LATERAL (
             SELECT id FROM downloads
@@ -101,14 +101,13 @@ const LEASES: &str = "
 impl Fleet for PostgresLedger {
     fn claim_next<'a>(&'a self, owner: &'a str, limits: ClaimLimits) -> BoxFuture<'a, Result<Vec<DownloadId>, Error>> {
         let claim = async move {
-            let [of_origin, of_peer] = [limits.of_origin, limits.of_peer].map(i64::from);
+            let of_origin = i64::from(limits.of_origin);
             let most = limits.most as usize;
             let began = lock(&self.looked_to).clone();
             let (mut after, mut ids) = (began.clone(), Vec::new());
             for _ in 0..STATEMENTS {
                 let wanted = integer(most.saturating_sub(ids.len()) as u64);
-                let params: [Param<'_>; 7] =
-                    [&owner, &wanted, &of_origin, &self.lease_ms(), &of_peer, &after, &ORIGINS];
+                let params: [Param<'_>; 6] = [&owner, &wanted, &of_origin, &self.lease_ms(), &after, &ORIGINS];
                 let mut looked_to = None;
                 for row in &self.link.run("claiming downloads", CLAIM_NEXT, &params).await? {
                     match get(row, 0, "id")? {
