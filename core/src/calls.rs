@@ -14,6 +14,19 @@ pub(crate) async fn row<H: Host>(host: &H, id: DownloadId) -> Result<Row, Failed
     Ok(host.ledger().row(id).await?)
 }
 
+/// How the name of a part ends, after the name of its destination.
+pub(crate) const PART: &str = ".part";
+
+/// Returns `true` if a destination is, or will be, the part of another download, which would take the file for its own bytes.
+pub(crate) async fn is_part_of_another<H: Host>(host: &H, destination: &str) -> Result<bool, Failed> {
+    let Some(other) = destination.strip_suffix(PART) else {
+        return Ok(false);
+    };
+    let rows = host.ledger().rows_for(other).await?;
+    let has_part = |row: &Row| !row.status.is_complete() && (row.claimed || !row.status.is_finished());
+    Ok(rows.iter().any(|row| row.new.part == destination && has_part(row)))
+}
+
 /// [`PartStore::open`].
 pub(crate) async fn open<H: Host>(host: &H, part: &str, how: OpenPart) -> Result<PartOf<H>, Failed> {
     Ok(host.store().open(part, how).await?)

@@ -16,13 +16,14 @@ use super::line::Line;
 use super::peers::Peers;
 use super::shared::{Asked, Moving, Shared};
 use super::stop::Stop;
+use crate::calls;
 use crate::checksum::Checksum;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
 use crate::error::{Error, Failed, chain};
 use crate::error_code::ErrorCode;
 use crate::event::{Event, Summary, What, display_url};
-use crate::host::Host;
+use crate::host::{Host, unless_alone};
 use crate::job::failure;
 use crate::ledger::Ledger;
 use crate::mutex::lock;
@@ -158,8 +159,8 @@ impl<H: Host> Engine<H> {
     /// query: the drive then proves that the URL serves the same file.
     ///
     /// # Errors
-    /// `DestinationBusy` if the destination belongs to another source, `CredentialsMissing` if the partial data was requested
-    /// with headers that are not given again, `Ledger`; nothing changes.
+    /// `DestinationBusy` if the destination belongs to another source, `DestinationRefused` if it is the part of another download,
+    /// `CredentialsMissing` if the partial data was requested with headers that are not given again, `Ledger`; nothing changes.
     pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
         self.accept_with(new, NewUrl::SamePath).await
     }
@@ -178,13 +179,16 @@ impl<H: Host> Engine<H> {
     }
 
     /// Accepts downloads whose destination no row has, together. For each of the others returns `None`, and nothing happens:
-    /// [`accept`](Self::accept) it alone.
+    /// [`accept`](Self::accept) it alone. If one is named like a part, that is all of them.
     ///
     /// # Errors
     /// `Ledger`; nothing changes, if the ledger can take all of them in one transaction.
     pub async fn accept_new(&self, mut new: Vec<NewDownload>) -> Result<Vec<Option<DownloadId>>, Error> {
         let asked = self.0.config().digest;
         new.iter_mut().for_each(|new| new.digests.extend(asked.map(DigestRow::asked)));
+        if new.iter().any(|new| new.destination.ends_with(calls::PART)) {
+            return Ok(vec![None; new.len()]);
+        }
         let ids = self.0.host.ledger().insert_new(&new, self.0.host.clock().wall()).await?;
         for (id, new) in ids.iter().zip(&new) {
             if let Some(id) = *id {
@@ -203,6 +207,10 @@ impl<H: Host> Engine<H> {
         let door = self.door(&new.destination);
         let _inside = door.acquire().await;
         let ledger = self.0.host.ledger();
+        if !H::ALONE && unless_alone::<H, _>(calls::is_part_of_another(&self.0.host, &new.destination)).await? {
+            let (path, what) = (new.destination, "the partial data of another download");
+            return Err(Error::DestinationRefused { path, what }.into());
+        }
         let (rows, admission, (id, retries, moves)) = loop {
             let rows = ledger.rows_for(&new.destination).await?;
             let admission = match admission(&rows, &new, new_url) {

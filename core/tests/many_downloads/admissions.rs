@@ -125,6 +125,44 @@ fn of_many_at_once_for_one_destination_one_becomes_a_row() {
     }
 }
 
+// G1
+#[test]
+fn the_part_of_one_download_is_never_the_destination_of_another_one() {
+    let as_part = || NewDownload { part: format!("{PART}.part"), ..new_download(OTHER, PART) };
+    let file = content(1000);
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(reply(404, &[], vec![])), Ok(rest(&file, 400))]);
+    world.get().expect_err("404 is permanent");
+    let refused = world.run(world.engine.accept(as_part()));
+    assert!(matches!(refused, Err(Error::DestinationRefused { path, .. }) if path == PART));
+    assert_eq!(world.run(world.engine.accept_new(vec![as_part()])).expect("nothing is new"), [None]);
+    world.get().expect("the rest is there");
+    world.assert_whole(&file);
+    world.run(world.engine.accept(as_part())).expect("the part is gone");
+}
+
+// G1
+#[test]
+fn a_part_that_another_download_makes_meanwhile_is_not_replaced() {
+    let [film, other] = [content(1000), bytes_of(2, 1000)];
+    let (served, served_other) = (film.clone(), other);
+    let world = World::answering(config(), move |asked| {
+        let is_other = asked.url == OTHER;
+        let mut reply = whole(if is_other { &served_other } else { &served });
+        // The other one is complete while the film's bytes come.
+        reply.body.insert(0, Piece::Wait(seconds(if is_other { 5 } else { 10 })));
+        Ok(reply)
+    });
+    world.run(async {
+        let other = NewDownload { part: format!("{PART}.part"), ..new_download(OTHER, PART) };
+        let other = world.engine.accept(other).await.expect("it is new").id;
+        let film = world.engine.accept(new_download(URL, FILE)).await.expect("it is new").id;
+        let (other, film) = futures::join!(world.engine.drive(other), world.engine.drive(film));
+        assert!(matches!(other, Err(Error::DestinationExists { path }) if path == PART));
+        film.expect("nothing came in between");
+    });
+    world.assert_whole(&film);
+}
+
 fn terms(world: &World, id: DownloadId) -> Terms {
     let row = world.row(id);
     let digests = row.digests;
