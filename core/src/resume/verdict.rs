@@ -241,7 +241,7 @@ fn coded_or(head: &Head, verdict: Verdict) -> Verdict {
 fn refused(head: &Head) -> Error {
     match head.status {
         400..=599 => Error::Status { status: head.status, retry_after: head.retry_after },
-        other => Error::Protocol(format!("status {other}, which no request asked for")),
+        other => Error::Protocol(format!("unexpected status {other}")),
     }
 }
 

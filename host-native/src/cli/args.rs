@@ -6,6 +6,7 @@ use super::downloads::{Pause, Resume};
 use super::output::{Completions, Man};
 use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand, STUB_EXAMPLES, ShareArgs, StubCommand};
 use super::serve::{CheckConfig, Migrate, Serve};
+use super::text;
 use crate::config::{bytes_per_second, permissions};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100, args_override_self = true)]
 #[command(override_usage = "regrip [get] [OPTIONS] URL...\n       regrip COMMAND ...")]
-#[command(after_help = examples())]
+#[command(after_help = text::flowing(&examples()))]
 pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -36,7 +37,7 @@ fn examples() -> String {
     format!(
         "\
 Examples:
-  regrip https://host/film.mkv       fetch a file, or resume it: `regrip get` with its options
+  regrip https://host/film.mkv       fetch a file, or resume it (`regrip get`)
   regrip list                        what was fetched, and what is incomplete
   regrip show 3                      one download, attempt by attempt
 {demo}
@@ -60,10 +61,10 @@ pub(crate) enum Command {
     /// Resume a paused download, or all of them, and wait for the end
     Resume(Resume),
     /// Cancel a download; keep its partial data
-    #[command(after_help = CANCEL_NOTES)]
+    #[command(after_help = text::flowing(CANCEL_NOTES))]
     Cancel(KnownDownload),
     /// Delete a download and its partial data; keep a completed file
-    #[command(after_help = REMOVE_NOTES)]
+    #[command(after_help = text::flowing(REMOVE_NOTES))]
     Remove(KnownDownload),
     /// Add a URL to the downloads of a running server
     Add(AddArgs),
@@ -75,13 +76,13 @@ pub(crate) enum Command {
     /// Show what regrip does, offline: download several files from a misbehaving local server
     Demo(Demo),
     /// Create or inspect a stub, the small .torrent file that names an item of a peer
-    #[command(subcommand, after_help = STUB_EXAMPLES)]
+    #[command(subcommand, after_help = text::flowing(STUB_EXAMPLES))]
     Stub(StubCommand),
     /// Issue, list and revoke the keys of peers
-    #[command(subcommand, after_help = KEY_EXAMPLES)]
+    #[command(subcommand, after_help = text::flowing(KEY_EXAMPLES))]
     Key(KeyCommand),
     /// Make a link by which somebody adds this server as a peer, or add the peer of a link
-    #[command(subcommand, after_help = LINK_EXAMPLES)]
+    #[command(subcommand, after_help = text::flowing(LINK_EXAMPLES))]
     Link(LinkCommand),
     /// Take over the unfinished downloads of jack, and the keys that it issued to peers
     Migrate(Migrate),
@@ -95,7 +96,7 @@ pub(crate) enum Command {
 
 /// Arguments of `get`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 The last segment of a URL's path names the file. Partial data is in FILE.part; run the same command
 again to resume after Ctrl-C, a crash or a reboot. `get` itself may be left out. An option that is
 given twice counts the last time. Defaults are read from regrip/get.jsonc in $XDG_CONFIG_HOME or
@@ -106,7 +107,7 @@ Examples:
   regrip https://host/film.mkv -o other.mkv --checksum sha256:HEX
   regrip https://host/{1,2,3}.iso -d isos -j 2
 
-Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
+Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted."))]
 pub(crate) struct Get {
     /// What to download: http or https URLs
     #[arg(value_name = "URL", required_unless_present = "input")]
@@ -372,7 +373,7 @@ pub(crate) struct KnownDownload {
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 The last changed download comes first. A waiting or failed download has a second line with the reason.
 Lines are cut to the width of the terminal, if there is one. Times are relative; --json has UTC.
 
@@ -380,10 +381,10 @@ Examples:
   regrip list                        known downloads and their progress
   regrip list --status failed        failed downloads
   regrip list --json | jq .dest_path
-  regrip list --server http://nas:5225   those of a running server; REGRIP_API_KEY has its key
+  regrip list --server http://nas    those of a server (its key: REGRIP_API_KEY)
 
 --json prints one object per line, with the columns of the state file: id, status, url,
-dest_path, expected_bytes, downloaded_bytes, attempts, error, updated_at and more.")]
+dest_path, expected_bytes, downloaded_bytes, attempts, error, updated_at and more."))]
 pub(crate) struct List {
     /// Only downloads with this status
     #[arg(long, value_name = "S", value_parser = status())]
@@ -403,7 +404,7 @@ fn status() -> impl TypedValueParser<Value = Status> {
 
 /// Arguments of `show`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 The timeline has a row for each attempt. The bars share one time axis: the length of a bar is the
 duration of the attempt, the dots after it are the delay before the next one. A bar ends with
 # (completed), x (failed), > (in progress) or | (interrupted, cancelled, killed).
@@ -412,7 +413,7 @@ Examples:
   regrip show 3
   regrip show 3 --json | jq '.attempts[].code'
 
---json prints one object: `download` with the state file's columns, `attempts` with the timeline.")]
+--json prints one object: `download` with the state file's columns, `attempts` with the timeline."))]
 pub(crate) struct Show {
     /// Which download.
     #[command(flatten)]
@@ -424,7 +425,7 @@ pub(crate) struct Show {
 
 /// Arguments of `retry`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 The download resumes from its partial data with a fresh number of attempts, and this command waits for
 its end, as `regrip get` does. A server resumes by itself, and this command does not wait. Downloads
 that need a user, a password or headers cannot be retried, because those are never stored: run the
@@ -435,7 +436,7 @@ Examples:
   regrip retry 3
 
 Exit codes: 0 completed, 1 failed or cannot be retried, 3 disk or database unusable,
-130 interrupted.")]
+130 interrupted."))]
 pub(crate) struct Retry {
     /// Which download.
     #[command(flatten)]
@@ -465,7 +466,7 @@ Example:
 
 /// Arguments of `add`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 The server downloads the URL into its completed folder; this command does not wait for the end. A
 known URL is not downloaded twice. A list has one URL per line, as `get -i` reads it, with out= and
 checksum= below a URL; it is sent in one request, and sending it again adds nothing.
@@ -475,7 +476,7 @@ Examples:
   regrip add -i urls.txt --config /etc/regrip/config.jsonc
   REGRIP_API_KEY=... regrip add https://host/film.mkv --server http://nas:5225
 
-Exit codes: 0 accepted, 1 refused (in part) or no server, 2 wrong usage.")]
+Exit codes: 0 accepted, 1 refused (in part) or no server, 2 wrong usage."))]
 pub(crate) struct AddArgs {
     /// What to download: http or https
     #[arg(value_name = "URL", required_unless_present = "input")]

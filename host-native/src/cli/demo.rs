@@ -24,13 +24,13 @@ use std::time::Instant;
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 Nothing leaves this machine, and the files are deleted afterwards. At the end it prints a table of the
 faults and their cost, and fails if a byte is wrong.
 
 Examples:
   regrip demo
-  regrip demo --web")]
+  regrip demo --web"))]
 pub(crate) struct Demo {
     /// Print one JSON object per line on standard output, instead of bars and a table
     #[arg(long, conflicts_with = "web")]

@@ -2,6 +2,7 @@
 //! is made from the description of the arguments: completions for shells, and the manual.
 
 use super::args::Args;
+use super::text;
 use super::typed::habits;
 use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate};
@@ -151,11 +152,11 @@ impl From<&Error> for Exit {
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 Examples:
   regrip completions bash > ~/.local/share/bash-completion/completions/regrip
   regrip completions fish > ~/.config/fish/completions/regrip.fish
-  regrip completions zsh > \"${fpath[1]}/_regrip\"")]
+  regrip completions zsh > \"${fpath[1]}/_regrip\""))]
 pub(crate) struct Completions {
     /// Which shell
     #[arg(value_name = "SHELL", value_enum)]
@@ -164,10 +165,10 @@ pub(crate) struct Completions {
 
 /// Arguments of `man`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 Examples:
   regrip man | man -l -
-  regrip man > ~/.local/share/man/man1/regrip.1")]
+  regrip man > ~/.local/share/man/man1/regrip.1"))]
 pub(crate) struct Man {}
 
 /// Prints the script.

@@ -48,7 +48,7 @@ has it can fetch what the server shares: send it over a channel that you trust.
 
 Examples:
   regrip link create Anna --config /etc/regrip/config.jsonc
-  regrip link add - --config /etc/regrip/config.jsonc    paste the link; - keeps it out of the shell's history";
+  regrip link add - --config /etc/regrip/config.jsonc    paste the link";
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -360,7 +360,7 @@ const LARGEST_KEY_FILE: u64 = 1 << 20;
 
 /// Arguments of `share`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 Every regular file in the folders is shared, at any depth, except links, hidden files, partial files
 (.part, .!qB, .crdownload, files with a .aria2 file beside them, ...), files that accompany a film
 (subtitles, pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are
@@ -371,7 +371,7 @@ SIGHUP reloads the key file and the folders; a wrong key file changes nothing.
 
 Examples:
   regrip share /films
-  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
+  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys"))]
 pub(crate) struct ShareArgs {
     /// The folders to share
     #[arg(value_name = "DIR", required = true)]

@@ -23,14 +23,14 @@ use std::time::SystemTime;
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 SIGHUP reloads the configuration: peers, servers and limits change at once. SIGTERM and Ctrl-C stop
 the server within 10 s, with exit code 0; the next start resumes. A second signal stops it at once.
 
 `regrip check-config FILE` validates a configuration.
 
 Example:
-  regrip serve --config /etc/regrip/config.jsonc")]
+  regrip serve --config /etc/regrip/config.jsonc"))]
 pub(crate) struct Serve {
     /// The configuration: JSON with comments
     #[arg(long, value_name = "FILE")]
@@ -43,11 +43,11 @@ pub(crate) struct Serve {
 
 /// Arguments of `check-config`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 Errors have the key, the line, the value and what was expected. Secrets are not printed.
 
 Example:
-  regrip check-config /etc/regrip/config.jsonc")]
+  regrip check-config /etc/regrip/config.jsonc"))]
 pub(crate) struct CheckConfig {
     /// The configuration
     #[arg(value_name = "FILE", required_unless_present = "config")]
@@ -230,7 +230,7 @@ fn sent<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 /// Arguments of `migrate`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 Stop jack first. Its configuration and database are not changed. The partial data of unfinished
 downloads stays where it is: `regrip serve` compares its end with the peer's file and resumes. Keys
 that jack issued to peers are taken over, so that peers need no new ones. A second run takes over
@@ -240,7 +240,7 @@ Example:
   regrip migrate --from /config/config.jsonc /config/database.sqlite
   regrip serve --config /config/config.jsonc
 
-Exit codes: 0 all taken over, 1 some downloads were not, 2 wrong usage, 3 disk or database unusable.")]
+Exit codes: 0 all taken over, 1 some downloads were not, 2 wrong usage, 3 disk or database unusable."))]
 pub(crate) struct Migrate {
     /// The configuration of jack, which `regrip serve --config` reads as it is
     #[arg(long, value_name = "CONFIG")]

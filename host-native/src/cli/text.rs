@@ -5,6 +5,21 @@ use console::{Alignment, measure_text_width};
 use regrip_core::{Error, ErrorCode};
 use std::time::Duration;
 
+/// Help as clap wraps it for the terminal: the lines of a paragraph become one. Those that are indented stay as they are.
+pub(crate) fn flowing(help: &str) -> String {
+    let mut text = String::new();
+    let mut flows = false;
+    for line in help.lines() {
+        let is_prose = !line.is_empty() && !line.starts_with(' ');
+        if !text.is_empty() {
+            text.push(if flows && is_prose { ' ' } else { '\n' });
+        }
+        text.push_str(line);
+        flows = is_prose && !line.ends_with(':');
+    }
+    text
+}
+
 /// Bytes in powers of 1000, three digits: `60.0 GB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];

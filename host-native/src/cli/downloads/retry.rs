@@ -49,14 +49,14 @@ fn which(typed: &str) -> Result<Which, String> {
 
 /// Arguments of `pause`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 A paused download is not driven until `regrip resume`, or `regrip get` of the same URL, also after a
 restart of the server. Another regrip that is downloading it stops within a second, and this command
 waits for that. `all` pauses every queued, running and waiting download.
 
 Examples:
   regrip pause 3
-  regrip pause all --config /etc/regrip/config.jsonc")]
+  regrip pause all --config /etc/regrip/config.jsonc"))]
 pub(crate) struct Pause {
     /// The number in `regrip list`, or `all`
     #[arg(value_name = "ID|all", value_parser = which)]
@@ -68,7 +68,7 @@ pub(crate) struct Pause {
 
 /// Arguments of `resume`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = text::flowing("\
 The download goes on from its partial data, and this command waits for its end, as `regrip get` does.
 A server resumes by itself, and this command does not wait. Downloads that need a user, a password or
 headers cannot be resumed here, because those are never stored: run the `regrip get` again.
@@ -78,7 +78,7 @@ Examples:
   regrip resume all --server http://nas:5225
 
 Exit codes: 0 completed, 1 failed or cannot be resumed, 3 disk or database unusable,
-130 interrupted.")]
+130 interrupted."))]
 pub(crate) struct Resume {
     /// The number in `regrip list`, or `all`
     #[arg(value_name = "ID|all", value_parser = which)]
