@@ -134,7 +134,7 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>, wanted: Option<&[Diges
 }
 
 /// Returns `true` if the file of an interrupted commit has these digests, as far as they were computed.
-fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
+pub(crate) fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
     let has = |one: &DigestRow| one.wanted.is_none() || one.wanted.as_deref() == row.got(one.algorithm);
     wanted.iter().all(has)
 }

@@ -77,8 +77,23 @@ pub trait Ledger {
     /// Deletes a row and its timeline.
     async fn remove(&self, id: DownloadId) -> Result<(), Error>;
 
+    /// Keeps other processes from driving a download until [`let_go`](Self::let_go) or the end of this process, however it ends: the lock
+    /// of the store on a part counts only while the part has a name and is open. Returns `false` if another process has the download.
+    /// What is inserted is held from then on.
+    ///
+    /// By default, and where the system has no such locks, `true`.
+    fn hold(&self, id: DownloadId) -> bool {
+        let _ = id;
+        true
+    }
+
+    /// Ends a [`hold`](Self::hold).
+    fn let_go(&self, id: DownloadId) {
+        let _ = id;
+    }
+
     /// How long a [claim](Self::claim) lasts, if processes that share this ledger must claim what they drive. `None` if the lock of
-    /// the store on the part is enough: then nothing is claimed.
+    /// the store on the part and a [`hold`](Self::hold) are enough: then nothing is claimed.
     fn lease(&self) -> Option<Duration> {
         None
     }

@@ -60,6 +60,17 @@ pub trait SendLedger: Sync {
     /// As [`Ledger::remove`].
     fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// As [`Ledger::hold`].
+    fn hold(&self, id: DownloadId) -> bool {
+        let _ = id;
+        true
+    }
+
+    /// As [`Ledger::let_go`].
+    fn let_go(&self, id: DownloadId) {
+        let _ = id;
+    }
+
     /// As [`Ledger::lease`].
     fn lease(&self) -> Option<Duration> {
         None
@@ -129,6 +140,14 @@ impl<L: SendLedger> Ledger for L {
 
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         SendLedger::remove(self, id).await
+    }
+
+    fn hold(&self, id: DownloadId) -> bool {
+        SendLedger::hold(self, id)
+    }
+
+    fn let_go(&self, id: DownloadId) {
+        SendLedger::let_go(self, id);
     }
 
     fn lease(&self) -> Option<Duration> {

@@ -69,9 +69,9 @@ fn a_ledger_is_for_its_owner_only_and_so_are_its_log_and_folder() {
 fn a_ledger_may_lie_in_a_folder_of_any_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a b%20?immutable=0&x#1 é/ledger.db");
-    for _ in 0..2 {
+    for name in ["f", "g"] {
         let ledger = SqliteLedger::open(&path).unwrap();
-        block_on(ledger.insert(&new("f"), AT)).unwrap();
+        block_on(ledger.insert(&new(name), AT)).unwrap();
     }
     let ledger = SqliteLedger::open(&path).unwrap();
     assert_eq!(block_on(ledger.unfinished_marks()).unwrap().len(), 2);

@@ -3,9 +3,9 @@
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use regrip::ledger::{Catalogue, Patience, ServeTables, SqliteLedger};
-use regrip_core::OnExists;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
+use regrip_core::{Error, OnExists};
 use rusqlite::Connection;
 use smol::block_on;
 use smol::future::poll_once;
@@ -163,7 +163,8 @@ fn as_a_child_it_adds_rows_until_it_is_killed() {
     };
     let ledger = SqliteLedger::open(Path::new(&path)).unwrap();
     for number in 0..1_000_000 {
-        let id = block_on(ledger.insert(&new(&number.to_string()), AT)).unwrap();
+        let name = format!("{number} of {}", std::process::id());
+        let id = block_on(ledger.insert(&new(&name), AT)).unwrap();
         println!("\nadded {id}");
     }
 }
@@ -210,6 +211,25 @@ fn what_was_recorded_is_there_after_the_process_was_killed() {
     }
     assert!(told > 5 * 7);
 }
+// L08
+#[test]
+fn what_one_process_holds_no_other_one_can_until_it_lets_go_or_ends() {
+    let (_folder, path) = place();
+    let mut child = adder(&path);
+    let theirs = added(&mut child).nth(3).unwrap();
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let own = block_on(ledger.insert(&new("own"), AT)).unwrap();
+    let hold = |id| Ledger::hold(&ledger, id);
+    assert_eq!([theirs, theirs - 1, own, own].map(hold), [false, false, true, true]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!([theirs, own].map(hold), [true, true]);
+    let second = new("own");
+    assert!(matches!(block_on(ledger.insert(&second, AT)), Err(Error::DestinationBusy { id, .. }) if id == own));
+    block_on(ledger.record(own, &Change::Cancelled, AT)).unwrap();
+    block_on(ledger.insert(&second, AT)).unwrap();
+}
+
 // L01
 #[test]
 fn a_write_that_reads_first_is_not_thrown_back_by_another_writer() {

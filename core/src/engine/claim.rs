@@ -125,6 +125,22 @@ async fn extend<H: Host>(shared: &Shared<H>, id: DownloadId, owner: &str, lease:
     }
 }
 
-fn taken(part: &str) -> Failed {
+/// Keeps other processes from driving a download. Dropping it lets them.
+pub(super) struct Held<'a, H: Host>(&'a Shared<H>, DownloadId);
+
+/// `None` if another process drives the download.
+pub(super) fn hold<H: Host>(shared: &Shared<H>, id: DownloadId) -> Option<Held<'_, H>> {
+    (H::ALONE || shared.host.ledger().hold(id)).then(|| Held(shared, id))
+}
+
+impl<H: Host> Drop for Held<'_, H> {
+    fn drop(&mut self) {
+        if !H::ALONE {
+            self.0.host.ledger().let_go(self.1);
+        }
+    }
+}
+
+pub(super) fn taken(part: &str) -> Failed {
     Error::PartLocked { path: part.to_owned(), pid: None, lock_file: None }.into()
 }

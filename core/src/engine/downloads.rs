@@ -215,13 +215,15 @@ impl<H: Host> Engine<H> {
             let rows = ledger.rows_for(&new.destination).await?;
             let admission = match admission(&rows, &new, new_url) {
                 Admission::Move(id) if self.is_shared() => return self.add_source(id, &rows, &new).await,
-                Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => Admission::Busy(id),
+                Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) || !ledger.hold(id) => {
+                    Admission::Busy(id)
+                }
                 admission => admission,
             };
             let found = match admission {
                 Admission::New => match ledger.insert(&new, self.0.host.clock().wall()).await {
                     // Another process was first: its row counts.
-                    Err(Error::DestinationBusy { .. }) if self.is_shared() => continue,
+                    Err(Error::DestinationBusy { .. }) if !H::ALONE => continue,
                     id => {
                         let id = id?;
                         self.emit(id, &new, What::Queued);

@@ -16,13 +16,13 @@ use crate::calls;
 use crate::classify::{Class, is_of_source};
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What, display_url};
-use crate::finish::{commit, repair};
+use crate::finish::{commit, has_digests, repair};
 use crate::host::{Host, PartOf, unless_alone};
 use crate::job::{Candidate, Job, Pending, is_foreign, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Row, Status, Terms};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -52,13 +52,18 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         None => calls::row(&shared.host, id).await?.new.destination,
     };
     let (_writer, mut signal) = enter(shared, id, &destination)?;
-    // From here on nothing else in this process changes the row.
+    let held = claim::hold(shared, id);
+    // From here on nothing else changes the row, in this process and, where the ledger has claims or holds, in others.
     let row = match inserted {
         Some(row) => *row,
         None => calls::row(&shared.host, id).await?,
     };
     let mut job = shared.job(row);
     job.is_own = is_own;
+    if held.is_none() {
+        let error = unless_alone::<H, _>(driven_elsewhere(&job)).await;
+        return close(&mut job, Err(error), None).await;
+    }
     match job.row.status {
         Status::Completed | Status::ImportQueued | Status::Imported => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
@@ -111,10 +116,26 @@ fn unless_cancelled(signal: &mut StopSignal, error: Failed) -> Failed {
     }
 }
 
+/// The error of a download that another process drives. During an attempt the lock on the part says which one.
+async fn driven_elsewhere<H: Host>(job: &Job<'_, H>) -> Failed {
+    let part = &job.row.new.part;
+    if job.row.status == Status::Downloading
+        && job.row.claimed
+        && let Err(error) = calls::open(job.host, part, OpenPart::Claimed).await
+        && matches!(*error, Error::PartLocked { .. })
+    {
+        return error;
+    }
+    claim::taken(part)
+}
+
 /// Finishes a commit that a crash interrupted, and does nothing else.
 pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<bool, Failed> {
     let destination = calls::row(&shared.host, id).await?.new.destination;
     let (_writer, mut signal) = enter(shared, id, &destination)?;
+    let Some(_held) = claim::hold(shared, id) else {
+        return Ok(false);
+    };
     let row = calls::row(&shared.host, id).await?;
     if row.status != Status::Committing {
         // A stop that was sent meanwhile is recorded by nobody else.
@@ -287,7 +308,12 @@ async fn begin<H: Host>(
     // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
     // it from being driven or removed, and the ledger refuses what an end does not admit.
     if part.is_named() {
-        job.row = calls::row(job.host, job.row.id).await?;
+        let row = calls::row(job.host, job.row.id).await?;
+        if !H::ALONE && row.status.is_complete() && !is_wanted(&job.row, &row) {
+            let Row { id, new, .. } = row;
+            return Err(Error::DestinationBusy { path: new.destination, id, url: display_url(new.source.url()) }.into());
+        }
+        job.row = row;
     }
     if !job.row.status.is_active() {
         return Err(overruled(job.row.wrong_state()));
@@ -401,13 +427,19 @@ async fn was_completed<H: Host>(job: &mut Job<'_, H>, error: &Error) -> bool {
         return false;
     }
     match calls::row(job.host, job.row.id).await {
-        Ok(row) if row.status.is_complete() => job.row = row,
+        Ok(row) if row.status.is_complete() && is_wanted(&job.row, &row) => job.row = row,
         _ => return false,
     }
     if job.row.claimed {
         let _ = calls::remove(job.host, &job.row.new.part).await; // the file is complete anyway
     }
     true
+}
+
+/// Returns `true` if what another process completed is what `wanted` asked for: a file of its source, with its digests.
+fn is_wanted(wanted: &Row, done: &Row) -> bool {
+    let Row { new, digests, .. } = wanted;
+    done.new.is_same(&new.source, &new.mirrors) && has_digests(done, digests)
 }
 
 /// Gives up a part that was only opened. An empty one may have been created by that: after its row was removed, so that no row

@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::record::{AttemptEnd, Change, DownloadId, Mark, NewAttempt, NewDownload, RestartReason, Row};
 use crate::time::Clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
@@ -50,6 +50,8 @@ struct Tables {
     failing_reads: u32,
     /// Claims are not answered.
     holds_claims: bool,
+    /// Another process drives these.
+    driven_elsewhere: BTreeSet<DownloadId>,
 }
 
 /// A line of the timeline.
@@ -77,6 +79,15 @@ impl MemoryLedger {
                 seen: Arc::new(Mutex::new(self.tables().writes)),
             }),
         }
+    }
+
+    /// From now on another process drives a download, or no longer does.
+    pub fn drive_elsewhere(&self, id: DownloadId, drives: bool) {
+        let mut tables = self.tables();
+        match drives {
+            true => tables.driven_elsewhere.insert(id),
+            false => tables.driven_elsewhere.remove(&id),
+        };
     }
 
     /// Who has claimed a download, and until when.
@@ -270,6 +281,10 @@ impl Ledger for MemoryLedger {
             tables.lines.retain(|(row, _)| *row != id);
             tables.rows.remove(&id).map(drop).ok_or(Error::NoSuchDownload(id))
         })
+    }
+
+    fn hold(&self, id: DownloadId) -> bool {
+        !self.tables().driven_elsewhere.contains(&id)
     }
 
     fn lease(&self) -> Option<Duration> {

@@ -125,6 +125,25 @@ fn of_many_at_once_for_one_destination_one_becomes_a_row() {
     }
 }
 
+// L08, C01
+#[test]
+fn what_another_process_drives_is_neither_driven_nor_moved_to_another_url() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    let id = world.accept();
+    world.host.ledger.drive_elsewhere(id, true);
+    let before = world.row(id);
+    assert!(matches!(world.drive(id), Err(Error::PartLocked { .. })));
+    assert!(!world.run(world.engine.repair(id)).expect("nothing to do"));
+    let other = world.run(world.engine.accept_with(new_download(OTHER, FILE), NewUrl::Any));
+    assert!(matches!(other, Err(Error::DestinationBusy { id: busy, .. }) if busy == id));
+    assert_eq!(world.row(id), before);
+    assert!(world.host.transport.requests().is_empty());
+    world.host.ledger.drive_elsewhere(id, false);
+    world.drive(id).expect("it is nobody's");
+    world.assert_whole(&file);
+}
+
 // G1
 #[test]
 fn the_part_of_one_download_is_never_the_destination_of_another_one() {

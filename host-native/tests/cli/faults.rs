@@ -1,7 +1,7 @@
 //! Parts and destinations that are not as regrip left them, and disks that end.
 
 use crate::support::{Bench, Ran, length};
-use regrip_faultd::faults::Cut;
+use regrip_faultd::faults::{Cut, Status};
 use regrip_faultd::{Content, FileScript, Script, Version};
 use std::process::Command;
 
@@ -75,6 +75,33 @@ fn the_source_of_a_second_process_is_told_who_holds_the_part() {
     assert!(ran.err.contains(&format!("process {}", first.id())), "{}", ran.err);
     first.kill().expect("killed");
     first.wait().expect("ended");
+}
+
+// L08: also while it has no part that could be locked.
+#[test]
+fn while_one_run_waits_or_has_a_small_file_in_memory_another_one_is_refused() {
+    let film = || Version::new(1, 40_000).etag("\"one\"");
+    let waits = FileScript::honest(film()).answer([Status::retry_after(503, "2")]);
+    for (first, is_there) in [(waits, false), (FileScript::honest(film()), true)] {
+        let other = FileScript::honest(Version::new(2, 40_000).etag("\"two\""));
+        let script = Script::new().file("/one/film", first).file("/two/film", other).bytes_per_second(20_000);
+        let bench = Bench::serving(script);
+        let digest = Content::new(1, 40_000).sha256();
+        let mut running = bench.start(&[&bench.url("/one/film"), "--checksum", &format!("sha256:{digest}")]);
+        while bench.ranges("/one/film").is_empty() {
+            std::thread::yield_now();
+        }
+        let other = bench.run(&[&bench.url("/two/film")]);
+        assert_eq!(other.code, Some(2), "{other:?}");
+        assert!(other.err.contains("/one/film"), "{}", other.err);
+        let same = bench.run(&[&bench.url("/one/film")]);
+        assert_eq!(same.code, Some(1), "{same:?}");
+        assert!(same.err.contains("is being written by another process"), "{}", same.err);
+        assert_eq!(running.wait().expect("it ends").code(), Some(0));
+        bench.assert_is("film", Content::new(1, 40_000));
+        assert_eq!(bench.ranges("/one/film").len(), if is_there { 1 } else { 2 });
+        assert!(bench.ranges("/two/film").is_empty());
+    }
 }
 
 // D02

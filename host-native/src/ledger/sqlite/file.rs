@@ -8,13 +8,19 @@
 
 use super::database::Patience;
 use crate::store::FileStamp;
+use crate::sync::lock;
+use regrip_core::DownloadId;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 
 /// The most examinations, if other processes keep writing meanwhile.
 const LOOKS: u32 = 8;
@@ -98,6 +104,71 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// The downloads that this process keeps others from driving: locks on bytes of the state file far behind its end, which the kernel
+/// drops with the process.
+///
+/// Closing a descriptor of a file drops the locks that SQLite has on it by another one, so this one is never closed, and a file has one.
+#[derive(Clone, Debug)]
+pub(super) struct Holds {
+    path: PathBuf,
+    /// Opened when it is first needed.
+    file: OnceLock<Option<&'static File>>,
+}
+
+/// The byte of download 0.
+const FIRST_BYTE: i64 = 1 << 62;
+
+impl Holds {
+    /// For the state file at `path`.
+    pub(super) fn of(path: &Path) -> Self {
+        Holds { path: path.to_owned(), file: OnceLock::new() }
+    }
+
+    fn open(path: &Path) -> Option<&'static File> {
+        static OPEN: Mutex<BTreeMap<(u64, u64), &'static File>> = Mutex::new(BTreeMap::new());
+        let id = |found: Metadata| (found.dev(), found.ino());
+        let mut open = lock(&OPEN);
+        if let Some(file) = open.get(&std::fs::metadata(path).map(id).ok()?) {
+            return Some(*file);
+        }
+        let file: &'static File = Box::leak(Box::new(OpenOptions::new().read(true).write(true).open(path).ok()?));
+        open.insert(file.metadata().map(id).ok()?, file);
+        Some(file)
+    }
+
+    /// Returns `false` if another process has the download.
+    pub(super) fn take(&self, id: DownloadId) -> bool {
+        // Of a system or file system without such locks nothing is known.
+        !matches!(self.set(id, true), Err(Errno::AGAIN | Errno::ACCESS))
+    }
+
+    pub(super) fn let_go(&self, id: DownloadId) {
+        let _ = self.set(id, false); // it ends with the process
+    }
+
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    fn set(&self, id: DownloadId, held: bool) -> Result<(), Errno> {
+        let Some(file) = self.file.get_or_init(|| Holds::open(&self.path)) else {
+            return Ok(());
+        };
+        // SAFETY: all zeros are a value of this structure of integers.
+        let mut range: libc::flock = unsafe { std::mem::zeroed() };
+        let kind = if held { libc::F_WRLCK } else { libc::F_UNLCK };
+        (range.l_type, range.l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
+        (range.l_start, range.l_len) = (FIRST_BYTE.saturating_add(id), 1);
+        // SAFETY: the descriptor is open as long as the process runs, and the structure outlives the call.
+        match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &range) } {
+            0 => Ok(()),
+            _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+    fn set(&self, _id: DownloadId, _held: bool) -> Result<(), Errno> {
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::database::integer;
 use super::database::{Database, Fault, Patience};
-use super::file::OpenError;
+use super::file::{Holds, OpenError};
 use super::queue::Queue;
 use super::{catalogue, change, rows};
 use crate::ledger::{AttemptLine, Catalogue, LedgerEntry, NativeLedger};
@@ -28,6 +28,7 @@ const PAGE: u32 = 1000;
 #[derive(Clone)]
 pub struct SqliteLedger {
     pub(super) queue: Arc<Queue>,
+    holds: Holds,
     /// The version that [`SendLedger::changes`] last saw; none is negative.
     seen: Arc<AtomicI64>,
 }
@@ -55,7 +56,7 @@ impl SqliteLedger {
     pub fn open_with(path: &Path, patience: Patience) -> Result<Self, OpenError> {
         let queue = Queue::start(Database::open(path, patience)?, path);
         let queue = queue.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        Ok(SqliteLedger { queue: Arc::new(queue), seen: Arc::new(AtomicI64::new(-1)) })
+        Ok(SqliteLedger { queue: Arc::new(queue), holds: Holds::of(path), seen: Arc::new(AtomicI64::new(-1)) })
     }
 
     pub(super) async fn write<T: Send + 'static>(
@@ -70,20 +71,30 @@ impl SqliteLedger {
 impl SendLedger for SqliteLedger {
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
         let new = new.clone();
-        self.write("adding a download", move |transaction| rows::insert(transaction, &new, at)).await
+        let add = move |transaction: &Transaction<'_>| {
+            rows::refuse_second(transaction, &new.destination)?;
+            rows::insert(transaction, &new, at)
+        };
+        let id = self.write("adding a download", add).await?;
+        self.holds.take(id);
+        Ok(id)
     }
 
     async fn insert_new(&self, new: &[NewDownload], at: SystemTime) -> Result<Vec<Option<DownloadId>>, Error> {
         let new = new.to_vec();
-        self.write("adding downloads", move |transaction| {
+        let add = move |transaction: &Transaction<'_>| {
             let mut known = transaction.prepare_cached("SELECT 1 FROM downloads WHERE dest_path = ?1")?;
             let add = |new: &NewDownload| match known.exists([&new.destination])? {
                 true => Ok(None),
                 false => rows::insert(transaction, new, at).map(Some),
             };
-            new.iter().map(add).collect()
-        })
-        .await
+            new.iter().map(add).collect::<Result<Vec<_>, Fault>>()
+        };
+        let ids = self.write("adding downloads", add).await?;
+        for id in ids.iter().flatten() {
+            self.holds.take(*id);
+        }
+        Ok(ids)
     }
 
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
@@ -139,6 +150,14 @@ impl SendLedger for SqliteLedger {
     }
 
     /// Looks for changes twice a second (`PRAGMA data_version`, which reads no row).
+    fn hold(&self, id: DownloadId) -> bool {
+        self.holds.take(id)
+    }
+
+    fn let_go(&self, id: DownloadId) {
+        self.holds.let_go(id);
+    }
+
     async fn changes(&self) {
         loop {
             // It differs whenever another connection has written.

@@ -10,10 +10,22 @@ use regrip_core::record::{
     Source, Status, Validators, Waiting,
 };
 use regrip_core::store::{Committing, DigestState, PartToken};
-use regrip_core::{Error, OnExists};
+use regrip_core::{Error, OnExists, display_url};
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, named_params};
 use std::path::Path;
 use std::time::SystemTime;
+
+/// Refuses a destination of which there is an unfinished download, which another process has just added.
+pub(super) fn refuse_second(transaction: &Transaction<'_>, destination: &str) -> Result<(), Fault> {
+    let unfinished = "SELECT id, url FROM downloads
+        WHERE dest_path = ?1 AND status IN ('queued', 'downloading', 'waiting', 'paused', 'committing')";
+    let mut found = transaction.prepare_cached(unfinished)?;
+    let found = found.query_row([destination], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).optional()?;
+    found.map_or(Ok(()), |(id, url)| {
+        let (path, url) = (destination.to_owned(), display_url(&url));
+        Err(Fault::Core(Error::DestinationBusy { path, id, url }))
+    })
+}
 
 /// Adds a row.
 pub(super) fn insert(transaction: &Transaction<'_>, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Fault> {
