@@ -383,7 +383,9 @@ impl Error {
             }
             Error::NotResumable => "download to a file instead: its bytes can be compared with the source's",
             Error::UnknownSize => "the server must send a Content-Length or a chunked body",
-            Error::TooLarge { .. } => "raise maxDownloadBytes if the file is meant to be that large",
+            Error::TooLarge { .. } => {
+                "raise maxDownloadBytes, or --max-filesize of `regrip get`, if the file is meant to be that large"
+            }
             Error::DigestMismatch { .. } => "check the digest; the source may hold another file",
             Error::Certificate(_) => "check the server's name and clock, or trust its authority",
             Error::ProxyRefused(_) => "check the proxy's address, user and password",

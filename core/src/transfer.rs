@@ -343,6 +343,10 @@ async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> 
                 Some(error) if requests.range_always && !known => return Err(error),
                 refused => refused,
             };
+            // Of the same version, a part that cannot be cut skips the bytes that it has.
+            if refused.is_some() && !part.rules().truncate && !is_unproven(&job.row.validators, 0) {
+                return Ok(Step::Ask(Next::Whole(reason, refused)));
+            }
             return compared_or_over::<H>(part, reason, refused);
         }
         Verdict::Complete => {
@@ -438,10 +442,16 @@ async fn full<H: Host>(
         let bytes = size.map(|size| size.bytes);
         check_candidate(job, offset, bytes, &head.stated)?;
     }
+    let mut compare = true;
     if offset > 0 {
         believe(job, offset, &head.validators, size.map(|size| size.bytes)).await?;
         let readable = part.rules().read_back_bytes >= offset;
-        if !part.rules().truncate || (!readable && job.candidate.is_some()) {
+        let held = &job.row.validators;
+        let is_other = size.zip(job.row.size).is_some_and(|(size, held)| size.bytes != held.bytes);
+        let is_same =
+            job.candidate.is_none() && head.validators.etag == held.etag && !is_unproven(held, 0) && !is_other;
+        compare = part.rules().truncate;
+        if (!compare && !is_same) || (!readable && job.candidate.is_some()) {
             return Err(Error::NotResumable.into());
         }
     } else if is_odd_page(head.validators.content_type.as_deref(), job.file_name()) {
@@ -454,7 +464,7 @@ async fn full<H: Host>(
         first: 0,
         end,
         marked,
-        compare: true,
+        compare,
         differing: on_difference(job, Differing::Cut(reason)),
         validators: head.validators,
         stated: head.stated,

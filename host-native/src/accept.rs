@@ -69,10 +69,20 @@ pub(crate) async fn accept<L: FileLedger>(
     let store = &engine.host().store;
     let mut candidates = candidates(&wanted.destination, wanted.on_exists).peekable();
     while let Some(destination) = candidates.peek().cloned() {
-        // What is at the part is looked at before it is opened.
-        store.own().check_absent(&part_path(&destination))?;
-        store.own().check_absent(&destination)?;
-        let candidate = place(engine, &destination, wanted).await?;
+        let looked = async {
+            // What is at the part is looked at before it is opened.
+            store.own().check_absent(&part_path(&destination))?;
+            store.own().check_absent(&destination)?;
+            place(engine, &destination, wanted).await
+        };
+        let candidate = match looked.await {
+            // A link, a folder or a device has the name.
+            Err(Error::DestinationRefused { .. }) if wanted.on_exists == OnExists::Rename => {
+                candidates.next();
+                continue;
+            }
+            candidate => candidate?,
+        };
         let is_free = matches!(candidate, Candidate::Ours);
         if !is_free {
             store.own().check(&destination)?;
@@ -99,7 +109,9 @@ pub(crate) async fn accept<L: FileLedger>(
         };
         match engine.accept_with(new, new_url).await {
             // Another source has that name for its own.
-            Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {
+            Err(Error::DestinationBusy { .. } | Error::DestinationRefused { .. })
+                if wanted.on_exists == OnExists::Rename =>
+            {
                 candidates.next();
             }
             // Another download, perhaps of the same file, was completed since it was looked at: look again.
@@ -135,7 +147,7 @@ pub(crate) async fn foreign_file<L: FileLedger>(
 }
 
 /// The destination itself, and under `rename` `film.1.mkv`, `film.2.mkv` and so on.
-fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = PathBuf> {
     let others = if on_exists == OnExists::Rename { 9_999 } else { 0 };
     let stem = text(destination.file_stem().unwrap_or_default().as_ref());
     let extension = destination.extension().map(|ending| text(ending.as_ref()));

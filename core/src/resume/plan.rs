@@ -135,7 +135,11 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
     match announced.filter(|&announced| offset >= announced) {
         Some(announced) if offset == announced => return Plan::Prove(from_before_the_end()),
         _ if held.behaviour.refuses_ranges => {
-            return Plan::compared(RestartReason::RangeRefused, store);
+            return match Plan::compared(RestartReason::RangeRefused, store) {
+                // Of the same version, the bytes that are there already are skipped.
+                Plan::NotResumable if !is_unproven(held.validators, 0) => Plan::Full(RestartReason::RangeRefused),
+                plan => plan,
+            };
         }
         Some(_) if is_unproven(held.validators, overlap_bytes) => {
             return Plan::compared(RestartReason::OverlapMismatch, store);

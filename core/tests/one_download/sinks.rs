@@ -127,16 +127,35 @@ fn what_can_neither_be_proven_nor_taken_back_is_not_asked_for() {
     world.assert_at_rest();
 }
 
+// FW02
+#[test]
+fn a_stream_whose_range_is_refused_skips_what_it_has_of_the_same_version() {
+    let file = content(1000);
+    for refusal in [400, 403, 405, 416, 501] {
+        // Cut once more: then the whole file is asked for at once.
+        let answers = vec![status(refusal), cut(whole(&file), 700), Ok(whole(&file))];
+        let world = after_400(STREAM, whole(&file), answers);
+        world.get().unwrap_or_else(|error| panic!("{refusal}: {error}"));
+        assert_eq!(world.asked().iter().map(|(from, _)| *from).collect::<Vec<_>>(), [None, Some(400), None, None]);
+        assert_eq!(world.restarts(), []);
+        world.assert_whole(&file);
+    }
+}
+
 #[test]
 fn a_stream_ends_with_what_refused_its_range() {
     let file = content(1000);
+    let not_resumable = || Error::NotResumable.code();
     let answers = [
-        (status(403), Error::Status { status: 403, retry_after: None }.code()),
-        (Ok(etag(&file, "\"v2\"")), Error::NotResumable.code()),
-        (Ok(without(rest(&file, 400), "etag")), Error::NotResumable.code()),
+        (vec![status(403), status(404)], Error::Status { status: 404, retry_after: None }.code()),
+        (vec![status(403), Ok(etag(&bytes_of(2, 1000), "\"v2\""))], not_resumable()),
+        (vec![status(403), Ok(etag(&bytes_of(2, 900), "\"v1\""))], not_resumable()),
+        (vec![status(403), Ok(bare(&file))], not_resumable()),
+        (vec![Ok(etag(&file, "\"v2\""))], not_resumable()),
+        (vec![Ok(without(rest(&file, 400), "etag"))], not_resumable()),
     ];
-    for (answer, expected) in answers {
-        let world = after_400(STREAM, whole(&file), vec![answer]);
+    for (answers, expected) in answers {
+        let world = after_400(STREAM, whole(&file), answers);
         assert_eq!(code(&world), expected);
         assert_eq!(world.part().as_deref(), Some(&file[..400]));
         world.assert_at_rest();

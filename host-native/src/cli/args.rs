@@ -212,6 +212,10 @@ pub(crate) struct Get {
     #[arg(long, value_name = "N", value_parser = rate)]
     pub limit_rate: Option<NonZeroU64>,
 
+    /// Refuse files of more than this many bytes; k, M and G are powers of 1024 [default: 100G]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub max_filesize: Option<NonZeroU64>,
+
     /// Trust only the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub cacert: Option<PathBuf>,

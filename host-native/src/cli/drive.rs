@@ -2,8 +2,9 @@
 //!
 //! Another process may cancel or remove a download in the shared state file. [`Engine::follow_changes`] then ends it promptly.
 //!
-//! The first Ctrl-C or SIGTERM ends the work in good order, the second ends the process at once. So does SIGHUP, except for
-//! commands that reload their keys.
+//! The first Ctrl-C or SIGTERM ends the work in good order, the second ends the process at once. SIGHUP, as of a terminal that is
+//! closed, ends the work in good order, too, except for commands that reload their keys. A signal that was ignored when the process
+//! began, as by `nohup`, stays so.
 
 use super::output::{CommandResult, Exit, failed};
 use crate::host::Workers;
@@ -58,7 +59,7 @@ pub(crate) enum Signal {
 /// # Errors
 /// The system refused the handlers.
 pub(crate) fn first_signal() -> CommandResult<Receiver<()>> {
-    listen(&[SIGINT, SIGTERM], |_| ())
+    listen(&[SIGHUP, SIGINT, SIGTERM], |_| ())
 }
 
 /// As [`first_signal`], with SIGHUP as a reload.
@@ -76,8 +77,17 @@ pub(crate) fn survive_too_large_files() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
+/// The signals that are ignored, a bit for each.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default()
+}
+
 fn listen<T: Send + 'static>(signals: &[i32], meaning: fn(Signal) -> T) -> CommandResult<Receiver<T>> {
     let cannot = || failed(Exit::Unusable, "cannot listen for Ctrl-C");
+    let ignored = ignored();
+    let signals = signals.iter().filter(|&&signal| ignored & (1 << (signal - 1)) == 0);
     let mut signals = Signals::new(signals).map_err(cannot())?;
     // Room for a reload that waits and for the end.
     let (send, sent) = bounded(2);
@@ -87,7 +97,7 @@ fn listen<T: Send + 'static>(signals: &[i32], meaning: fn(Signal) -> T) -> Comma
             let mut ending = false;
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    // Several at once count as one.
+                    // A shell and its terminal may both send one. Several at once count as one.
                     if send.is_empty() {
                         let _ = send.try_send(meaning(Signal::Reload));
                     }

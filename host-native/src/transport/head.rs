@@ -317,7 +317,23 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// A field whose name contains one of these has a secret value.
+/// What may be shown of a request: the fields that are not for a user's secrets.
+const REQUEST_FIELDS: [&str; 12] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "connection",
+    "content-length",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "range",
+    "referer",
+    "user-agent",
+];
+
+/// A field of a response whose name contains one of these has a secret value.
 const SECRET_WORDS: [&str; 11] =
     ["auth", "cookie", "credential", "csrf", "jwt", "key", "pass", "secret", "session", "signature", "token"];
 
@@ -335,7 +351,7 @@ fn shown(mark: char, head: &[u8]) -> Vec<String> {
             _ if text.is_empty() => text,
             // Continues a field, whichever that was.
             _ if !is_start && line.starts_with([' ', '\t']) => "***".to_owned(),
-            _ if !is_start => shown_field(&text),
+            _ if !is_start => shown_field(mark, &text),
             Some((path, query)) if mark == '>' => {
                 format!("{path}?***{}", &query[query.find(' ').unwrap_or(query.len())..])
             }
@@ -347,12 +363,16 @@ fn shown(mark: char, head: &[u8]) -> Vec<String> {
 }
 
 /// A field line without secrets: those in a value, and query and userinfo of URLs.
-fn shown_field(line: &str) -> String {
+fn shown_field(mark: char, line: &str) -> String {
     let Some((name, value)) = line.split_once(':') else {
         return "***".to_owned();
     };
     let key = name.trim().to_ascii_lowercase();
-    if SECRET_WORDS.iter().any(|word| key.contains(word)) && !key.ends_with("-authenticate") {
+    let is_secret = match mark {
+        '>' => !REQUEST_FIELDS.contains(&key.as_str()),
+        _ => SECRET_WORDS.iter().any(|word| key.contains(word)) && !key.ends_with("-authenticate"),
+    };
+    if is_secret {
         return format!("{name}: ***");
     }
     if !value.contains("//") && !URL_FIELDS.contains(&key.as_str()) {
@@ -558,6 +578,7 @@ mod tests {
             ('<', "H\r\nSet-Cookie a=b\r\n: c\r\n", "< H|< ***|< : c"),
             ('<', "H\r\nLocation: /x#token\r\nVia: //u:p@h/y//z@\r\n", "< H|< Location: /x?***|< Via: //***@h/y//***@"),
             ('<', "H\nProxy-Authenticate: Basic\nKeep-Alive: 1\n", "< H|< Proxy-Authenticate: Basic|< Keep-Alive: 1"),
+            ('>', "H\nX-Jfrog-Art-Api: a\nRange: bytes=1-\n", "> H|> X-Jfrog-Art-Api: ***|> Range: bytes=1-"),
             ('<', "H\nX-API-KEY: a\nX-\u{e9}: \u{9b}\n", "< H|< X-API-KEY: ***|< X-\u{e9}: ?"),
         ];
         for (mark, head, wanted) in table {

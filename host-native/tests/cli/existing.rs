@@ -57,6 +57,32 @@ fn a_server_that_ignores_conditions_is_believed_by_an_identical_strong_etag() {
     assert_eq!(conditions(&bench), [(None, None), (etag, None), (None, None)]);
 }
 
+#[test]
+fn rename_takes_another_name_beside_whatever_has_the_name() {
+    let script = || Script::one("/film", FileScript::honest(Version::new(1, 1000)));
+    type Make = fn(&std::path::Path);
+    let makes: [Make; 3] = [
+        |path| std::fs::create_dir(path).expect("made"),
+        |path| std::os::unix::fs::symlink("elsewhere", path).expect("made"),
+        |path| std::fs::write(path, "mine").expect("written"),
+    ];
+    for make in makes {
+        let bench = Bench::serving(script());
+        make(&bench.path("film"));
+        let ran = bench.run(&[&bench.url("/film"), "--on-exists", "rename"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        bench.assert_is("film.1", Content::new(1, 1000));
+    }
+}
+
+#[test]
+fn a_file_that_is_larger_than_allowed_is_refused_with_the_option_that_allows_it() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(Version::new(1, 2049))));
+    let ran = bench.run(&[&bench.url("/film"), "--max-filesize", "2k"]);
+    assert!(ran.code == Some(1) && ran.err.contains("--max-filesize"), "{ran:?}");
+    assert_eq!(bench.run(&[&bench.url("/film"), "--max-filesize", "2049"]).code, Some(0));
+}
+
 // FD05
 #[test]
 fn a_new_version_replaces_the_file_once_it_is_complete_and_a_cut_is_resumed() {

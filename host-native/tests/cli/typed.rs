@@ -328,11 +328,16 @@ fn a_dry_run_makes_no_request_and_writes_nothing() {
     assert_eq!(found(&[&url, &format!("{url}2")]), [nothing.clone(), nothing.clone()]);
     assert_eq!(found(&[&url, "-o", "-"]), [nothing]);
     fs::write(bench.path("film.part"), "12345").expect("written");
-    assert_eq!(found(&[&url]), [("part".to_owned(), 5.into())]);
+    assert_eq!(found(&[&url]), [("foreign_part".to_owned(), 5.into())]);
+    assert_eq!(found(&[&url, "--adopt-part"]), [("part".to_owned(), 5.into())]);
     fs::remove_file(bench.path("film.part")).expect("there");
     assert!(bench.names().is_empty() && !bench.path("state").exists() && bench.server.log().is_empty());
     fs::write(bench.path("film"), "mine").expect("written");
     assert_eq!(found(&[&url]), [("exists".to_owned(), Value::Null)]);
+    let other = format!("{url}?other");
+    let ran = bench.regrip(&[&url, &other, "--dry-run", "--json", "--on-exists", "rename"]);
+    let paths: Vec<_> = ran.events().iter().map(|line| text(&line["path"]).to_owned()).collect();
+    assert!(paths[0].ends_with("/film.1") && paths[1].ends_with("/film.2"), "{paths:?}");
     fs::remove_file(bench.path("film")).expect("there");
     ok(&bench.regrip(&[&url]));
     assert_eq!(found(&[&url]), [("complete".to_owned(), Value::Null)]);

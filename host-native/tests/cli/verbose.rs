@@ -54,7 +54,7 @@ fn secrets_and_control_characters_are_not_shown() {
         "--max-attempts",
         "1",
         "-H",
-        "X-Plain: seen",
+        "X-Plain: hunter2",
         "-e",
         "http://me:hunter2@b/?hunter2",
     ]);
@@ -65,7 +65,7 @@ fn secrets_and_control_characters_are_not_shown() {
         assert!(ran.err.contains(&format!("\n> {name}: ***\n")), "{name}: {}", ran.err);
     }
     for line in [
-        "> X-Plain: seen",
+        "> X-Plain: ***",
         "> Referer: http://***@b/?***",
         "< Set-Cookie: ***",
         "< X-Auth-Token: ***",

@@ -3,6 +3,7 @@
 use super::ask::{Local, is_current, served_name};
 use super::network::{NetworkOptions, network};
 use super::target::{Target, Targets, is_stream, on_exists, targets};
+use crate::accept::candidates;
 use crate::cli::args::Get;
 use crate::cli::drive;
 use crate::cli::output::{CommandResult, Exit, print};
@@ -34,10 +35,12 @@ use serde_json::json;
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::future::{pending, poll_fn, ready};
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::Poll;
@@ -219,21 +222,35 @@ fn show_plan(get: &Get, targets: &[Target]) -> Exit {
     let folder = targets.first().and_then(|target| target.destination.parent()).filter(|folder| !is_object(folder));
     let ledger = state::existing(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
     let mut lines = String::new();
+    let mut named = HashSet::new();
+    let length = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.len());
     for target in targets {
-        let path = target.destination.to_string_lossy();
-        let length = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.len());
-        let part = length(&part_path(&target.destination)).filter(|_| !is_stream(get));
-        let is_complete = || {
+        let is_complete = |path: &Path| {
             let ledger = ledger.as_ref()?;
-            smol::block_on(is_complete(ledger, target.url.as_str(), &target.destination)).ok()
+            smol::block_on(is_complete(ledger, target.url.as_str(), path)).ok()
         };
-        let found = match length(&target.destination).filter(|_| !is_stream(get)) {
-            _ if is_object(&target.destination) => "unknown",
-            Some(_) if is_complete() == Some(true) => "complete",
+        let is_free = |path: &PathBuf| {
+            !named.contains(path) && (length(path).is_none() || is_complete(path) == Some(true)) || is_object(path)
+        };
+        let renamed = candidates(&target.destination, on_exists(get)).find(is_free);
+        let destination = renamed.filter(|_| !is_stream(get)).unwrap_or_else(|| target.destination.clone());
+        named.insert(destination.clone());
+        let path = destination.to_string_lossy();
+        let part = part_path(&destination);
+        let part_bytes = length(&part).filter(|_| !is_stream(get));
+        let is_ours = || {
+            let rows = smol::block_on(ledger.as_ref()?.rows_for(&path)).ok()?;
+            Some(rows.iter().any(|row| row.claimed && Path::new(&row.new.part) == part))
+        };
+        let found = match length(&destination).filter(|_| !is_stream(get)) {
+            _ if is_object(&destination) => "unknown",
+            Some(_) if is_complete(&destination) == Some(true) => "complete",
             Some(_) => "exists",
-            None if part.is_some() => "part",
+            None if part_bytes.is_some() && !get.adopt_part && is_ours() != Some(true) => "foreign_part",
+            None if part_bytes.is_some() => "part",
             None => "nothing",
         };
+        let part = part_bytes;
         let url = display_url(target.url.as_str());
         if get.json {
             let line = json!({"event": "dry_run", "url": url, "path": path, "found": found, "part_bytes": part});
@@ -243,6 +260,7 @@ fn show_plan(get: &Get, targets: &[Target]) -> Exit {
                 ("complete", _) => "complete since an earlier run".to_owned(),
                 ("unknown", _) => "object storage, which was not asked".to_owned(),
                 ("exists", _) => "a file of that name exists".to_owned(),
+                ("foreign_part", _) => "a partial file that regrip does not know; --adopt-part resumes it".to_owned(),
                 (_, Some(bytes)) => format!("{} of partial data", text::bytes(bytes)),
                 _ => "not there yet".to_owned(),
             };
@@ -299,7 +317,9 @@ fn fetch_document(get: &Get, network: &NetworkOptions, document: Target) -> Resu
 
 /// The limits that were typed.
 pub(super) fn config(get: &Get) -> DownloadsConfig {
+    let defaults = DownloadsConfig::default();
     DownloadsConfig {
+        max_download_bytes: get.max_filesize.map_or(defaults.max_download_bytes, NonZeroU64::get),
         max_concurrent_downloads: get.jobs,
         connections_per_download: get.connections.unwrap_or_default(),
         max_download_attempts: get.max_attempts,
@@ -307,7 +327,7 @@ pub(super) fn config(get: &Get) -> DownloadsConfig {
         retry_max_delay_ms: get.retry_max_ms,
         idle_timeout_ms: get.idle_timeout_ms,
         digest: get.print_checksum,
-        ..DownloadsConfig::default()
+        ..defaults
     }
 }
 

@@ -312,7 +312,7 @@ struct Screen {
 impl TermLike for Screen {
     /// The last column stays free: some terminals begin a new line once it is written to.
     fn width(&self) -> u16 {
-        self.term.size().1.saturating_sub(1)
+        self.term.size().1.saturating_sub(1).max(1)
     }
     fn height(&self) -> u16 {
         self.term.size().0
