@@ -245,7 +245,7 @@ pub(crate) struct Get {
     #[arg(long, value_name = "HOST:PORT:ADDR,...")]
     pub resolve: Vec<String>,
 
-    /// Use this proxy: http://user:password@host:port, socks5h:// or socks5:// (host names are resolved here); '' is none. The
+    /// Use this proxy: http://user:password@host:port, https://, socks5h:// or socks5:// (host names are resolved here); '' is none. The
     /// default is in http_proxy, https_proxy and all_proxy, in lower or upper case; NO_PROXY lists the hosts to connect to
     /// directly
     #[arg(long, value_name = "URL")]

@@ -287,6 +287,8 @@ pub(super) enum Stream {
     Plain(Async<TcpStream>),
     /// TLS over TCP.
     Tls(Box<Encrypted>),
+    /// TLS over TLS to a proxy.
+    Tunnel(Box<TlsStream<Encrypted>>),
 }
 
 /// A connected socket. Dropping it closes it.
@@ -318,6 +320,7 @@ impl Socket {
             let stream = match &mut self.stream {
                 Stream::Plain(stream) => Pin::new(stream) as Pin<&mut dyn AsyncRead>,
                 Stream::Tls(stream) => Pin::new(&mut **stream) as Pin<&mut dyn AsyncRead>,
+                Stream::Tunnel(stream) => Pin::new(&mut **stream) as Pin<&mut dyn AsyncRead>,
             };
             let count = ready!(stream.poll_read(cx, &mut piece))?;
             self.meter.count(count);
@@ -343,6 +346,7 @@ impl Socket {
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream) as Pin<&mut dyn AsyncWrite>,
             Stream::Tls(stream) => Pin::new(&mut **stream) as Pin<&mut dyn AsyncWrite>,
+            Stream::Tunnel(stream) => Pin::new(&mut **stream) as Pin<&mut dyn AsyncWrite>,
         }
     }
 }
@@ -366,7 +370,8 @@ impl hyper::rt::Read for Socket {
         let room = unsafe { buffer.as_mut() };
         let count = match &mut socket.stream {
             Stream::Plain(stream) => ready!(receive(stream, cx, room))?,
-            Stream::Tls(stream) => ready!(decrypt(stream, cx, room, &mut socket.failed))?,
+            Stream::Tls(stream) => ready!(decrypt(&mut **stream, cx, room, &mut socket.failed))?,
+            Stream::Tunnel(stream) => ready!(decrypt(&mut **stream, cx, room, &mut socket.failed))?,
         };
         socket.meter.count(count);
         // SAFETY: both return how many bytes at the start of `room` they initialised.
@@ -390,7 +395,7 @@ fn receive(stream: &Async<TcpStream>, cx: &mut Context<'_>, room: &mut [MaybeUni
 /// Fills the buffer with as many records as have come: rustls hands out one at a time, and a small piece costs hyper and
 /// the disk as much as a large one. rustls wants initialised bytes, so no more is zeroed than is likely to be filled.
 fn decrypt(
-    stream: &mut Encrypted,
+    stream: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
     room: &mut [MaybeUninit<u8>],
     failed: &mut Option<io::Error>,

@@ -22,6 +22,7 @@ use futures::future::{Either, select};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::stream::FuturesUnordered;
 use futures_rustls::TlsConnector;
+use futures_rustls::client::TlsStream;
 use regrip_core::Error;
 use regrip_core::error::Timeout;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
@@ -85,25 +86,23 @@ pub(super) async fn dial(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> R
 
 async fn connect(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Dialed, Error> {
     let origin = &route.origin;
-    let ((stream, trial), peer) = match &route.proxy {
+    let (stream, trial, peer) = match &route.proxy {
         None => {
             let addresses = allowed(origin, reach, dialer.lookup(origin.host(), origin.port()).await?)?;
             let connected = first_to_connect(&dialer.addresses, alternating(addresses)).await?;
             dialer.trace_connected(&connected, origin.host());
-            let peer = connected.1.address().ip();
-            (connected, Some(peer))
+            let (stream, trial) = dialer.tuned(connected);
+            let peer = trial.address().ip();
+            (Stream::Plain(stream), trial, Some(peer))
         }
         Some(proxy) => through_proxy(dialer, proxy, route, reach).await?,
     };
-    if let Some(bytes) = dialer.receive_buffer_bytes {
-        // If it cannot be had, the limit is kept here and shows later at the sender.
-        let _ = set_socket_recv_buffer_size(stream.get_ref(), bytes);
-    }
-    // A request is one small write; waiting for more to send with it would only delay it.
-    let _ = stream.get_ref().set_nodelay(true);
-    let stream = match origin.is_https() {
-        true => secure(dialer, origin, stream).await?,
-        false => Stream::Plain(stream),
+    let stream = match stream {
+        Stream::Plain(stream) if origin.is_https() => {
+            Stream::Tls(Box::new(secure(dialer, origin, buffered(stream)).await?))
+        }
+        Stream::Tls(stream) if origin.is_https() => Stream::Tunnel(Box::new(secure(dialer, origin, *stream).await?)),
+        stream => stream,
     };
     let meter = Arc::<Meter>::default();
     Ok(Dialed {
@@ -122,12 +121,19 @@ async fn through_proxy(
     proxy: &Proxy,
     route: &ProxyRoute,
     reach: Reach,
-) -> Result<(Connected, Option<IpAddr>), Error> {
+) -> Result<(Stream, Trial, Option<IpAddr>), Error> {
     let origin = &route.origin;
-    let (mut stream, mut trial) = to_proxy(dialer, proxy).await?;
+    let (mut stream, mut trial) = dialer.tuned(to_proxy(dialer, proxy).await?);
+    if let Some(secured) = proxy.secured() {
+        let mut stream = secure(dialer, &secured, buffered(stream)).await?;
+        if origin.is_https() {
+            open_tunnel(&mut stream, proxy, origin, &dialer.trace).await?;
+        }
+        return Ok((Stream::Tls(Box::new(stream)), trial, route.literal()));
+    }
     match proxy.kind() {
-        ProxyKind::Http if !origin.is_https() => {}
-        ProxyKind::Http => open_tunnel(&mut stream, proxy, origin, &dialer.trace).await?,
+        ProxyKind::Http | ProxyKind::Https if !origin.is_https() => {}
+        ProxyKind::Http | ProxyKind::Https => open_tunnel(&mut stream, proxy, origin, &dialer.trace).await?,
         ProxyKind::Socks5h => open_socks(&mut stream, proxy, origin, origin.host()).await?,
         ProxyKind::Socks5 => {
             let found = allowed(origin, reach, dialer.lookup(origin.host(), origin.port()).await?)?;
@@ -142,10 +148,10 @@ async fn through_proxy(
                 IpAddr::V6(address) => Host::Ipv6(address),
             };
             open_socks(&mut stream, proxy, origin, &host).await?;
-            return Ok(((stream, trial), Some(chosen.ip())));
+            return Ok((Stream::Plain(stream), trial, Some(chosen.ip())));
         }
     }
-    Ok(((stream, trial), route.literal()))
+    Ok((Stream::Plain(stream), trial, route.literal()))
 }
 
 async fn to_proxy(dialer: &Dialer, proxy: &Proxy) -> Result<Connected, Error> {
@@ -197,6 +203,16 @@ impl Dialer {
         let given = names.find_map(|name| self.resolve.get(&(name.to_owned(), port)))?;
         let with_port = given.iter().map(|&address| SocketAddr::new(address, port));
         Some(with_port.collect())
+    }
+
+    fn tuned(&self, (stream, trial): Connected) -> Connected {
+        if let Some(bytes) = self.receive_buffer_bytes {
+            // If it cannot be had, the limit is kept here and shows later at the sender.
+            let _ = set_socket_recv_buffer_size(stream.get_ref(), bytes);
+        }
+        // A request is one small write; waiting for more to send with it would only delay it.
+        let _ = stream.get_ref().set_nodelay(true);
+        (stream, trial)
     }
 
     fn trace_connected(&self, (_, trial): &Connected, to: impl std::fmt::Display) {
@@ -273,18 +289,21 @@ async fn connect_to(trial: Trial) -> Result<Connected, (SocketAddr, io::Error)> 
     }
 }
 
-async fn secure(dialer: &Dialer, origin: &Origin, stream: Async<TcpStream>) -> Result<Stream, Error> {
+async fn secure<S>(dialer: &Dialer, origin: &Origin, stream: S) -> Result<TlsStream<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let what = format!("the TLS handshake with {origin}");
     let name = server_name(origin.host()).map_err(|_| Error::Certificate(format!("{what}: invalid server name")))?;
     let connector = TlsConnector::from(dialer.tls.config(origin).await?);
-    let stream = connector.connect(name, buffered(stream)).await.map_err(|error| connecting(what, error))?;
+    let stream = connector.connect(name, stream).await.map_err(|error| connecting(what, error))?;
     let session = stream.get_ref().1;
     if let (Some(version), Some(suite)) = (session.protocol_version(), session.negotiated_cipher_suite()) {
         // rustls writes TLSv1_3.
         let version = format!("{version:?}").replace('_', ".");
         dialer.trace.note(|| format!("TLS connection using {version} / {:?}", suite.suite()));
     }
-    Ok(Stream::Tls(Box::new(stream)))
+    Ok(stream)
 }
 
 /// Without the dot of a fully qualified name: certificates and SNI never have it (RFC 6066 §3).

@@ -219,6 +219,10 @@ impl Origin {
         Some(Origin { https, host: url.host()?.to_owned(), port: url.port_or_known_default()? })
     }
 
+    pub(super) fn https(host: Host<String>, port: u16) -> Origin {
+        Origin { https: true, host, port }
+    }
+
     /// Returns `true` if connections to it are encrypted.
     pub fn is_https(&self) -> bool {
         self.https

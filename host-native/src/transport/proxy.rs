@@ -26,6 +26,8 @@ use url::{Host, Url};
 pub(super) enum ProxyKind {
     /// HTTP, unencrypted.
     Http,
+    /// HTTP over TLS.
+    Https,
     /// SOCKS 5 (RFC 1928); names are resolved here.
     Socks5,
     /// SOCKS 5; names are resolved by the proxy.
@@ -43,8 +45,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://user:password@host:port`, `socks5://…` or `socks5h://…`. The scheme may be left out, and is http then; so
-    /// may the port, which is 80 then, or 1080 for SOCKS.
+    /// Reads `http://user:password@host:port`, `https://…`, `socks5://…` or `socks5h://…`. The scheme may be left out, and is http
+    /// then; so may the port, which is 80 then, 443 for https, or 1080 for SOCKS.
     ///
     /// # Errors
     /// What cannot be read, and proxies of other kinds. The text is not repeated: it may hold a password.
@@ -55,11 +57,13 @@ impl Proxy {
         let url = Url::parse(&with_scheme).map_err(not_a_url)?;
         let (kind, port) = match url.scheme() {
             "http" => (ProxyKind::Http, 80),
+            "https" => (ProxyKind::Https, 443),
             "socks5" => (ProxyKind::Socks5, 1080),
             "socks5h" => (ProxyKind::Socks5h, 1080),
             _ => {
                 let scheme = known_scheme(&url).unwrap_or("not known");
-                let why = format!("its scheme is {scheme}, but only http, socks5 and socks5h proxies are supported");
+                let why =
+                    format!("its scheme is {scheme}, but only http, https, socks5 and socks5h proxies are supported");
                 return Err(ProxyUnusable(why));
             }
         };
@@ -67,7 +71,8 @@ impl Proxy {
         let host = host.ok_or_else(|| ProxyUnusable("it names no host".to_owned()))?;
         let login = login(&url)?;
         let is_long = |text: &str| text.len() > 255;
-        if kind != ProxyKind::Http && login.as_ref().is_some_and(|(user, password)| is_long(user) || is_long(password))
+        if matches!(kind, ProxyKind::Socks5 | ProxyKind::Socks5h)
+            && login.as_ref().is_some_and(|(user, password)| is_long(user) || is_long(password))
         {
             return Err(ProxyUnusable("its user or password is longer than 255 bytes".to_owned()));
         }
@@ -81,6 +86,11 @@ impl Proxy {
 
     pub(super) fn host(&self) -> &Host<String> {
         &self.host
+    }
+
+    /// Whom its certificate names, if it is spoken to over TLS.
+    pub(super) fn secured(&self) -> Option<Origin> {
+        (self.kind == ProxyKind::Https).then(|| Origin::https(self.host.clone(), self.port))
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -205,7 +215,9 @@ pub(super) struct ProxyRoute {
 impl ProxyRoute {
     /// The proxy that gets the whole request: an HTTP proxy of an http origin.
     pub(super) fn forwarder(&self) -> Option<&Proxy> {
-        self.proxy.as_deref().filter(|proxy| proxy.kind == ProxyKind::Http && !self.origin.is_https())
+        self.proxy
+            .as_deref()
+            .filter(|proxy| matches!(proxy.kind, ProxyKind::Http | ProxyKind::Https) && !self.origin.is_https())
     }
 
     /// The address that will answer, as far as it is known before the dial: that of the URL itself, behind a proxy.
@@ -347,6 +359,7 @@ mod tests {
             ("http://proxy.test:3128", "http://proxy.test:3128", None),
             ("proxy.test:3128", "http://proxy.test:3128", None),
             ("http://proxy.test", "http://proxy.test:80", None),
+            ("https://me@proxy.test", "https://proxy.test:443", Some("Basic bWU6")),
             ("[::1]:8080", "http://[::1]:8080", None),
             ("me:s%40crt@p.test:1", "http://p.test:1", Some("Basic bWU6c0BjcnQ=")),
             ("http://me@p.test:1/", "http://p.test:1", Some("Basic bWU6")),
@@ -367,7 +380,6 @@ mod tests {
     fn an_unusable_proxy_is_refused_without_being_repeated() {
         let long = format!("socks5://me:hunter2{}@p.test", "x".repeat(255));
         let table = [
-            ("https://me:hunter2@p.test", "its scheme is https"),
             ("socks4://me:hunter2@p.test:1", "its scheme is socks4,"),
             ("socks4a://me:hunter2@p.test:1", "its scheme is socks4a"),
             ("hunter2://p.test:1", "its scheme is not known"),

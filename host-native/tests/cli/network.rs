@@ -2,8 +2,13 @@
 
 use crate::proxy::Proxy;
 use crate::support::{Bench, Ran, length};
+use futures_rustls::TlsAcceptor;
 use regrip_faultd::faults::{Cut, Redirect, Status};
 use regrip_faultd::{Content, FileScript, Script, Version};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn film() -> Version {
@@ -189,7 +194,7 @@ fn the_environment_names_proxies_and_who_needs_none() {
 #[test]
 fn a_proxy_variable_that_cannot_be_used_matters_only_to_a_url_that_needs_it() {
     let bench = Bench::serving(one());
-    let bad = ["socks4://me:hunter2@127.0.0.1:1", "https://me:hunter2@proxy:1", "me:hunter2@:::"];
+    let bad = ["socks4://me:hunter2@127.0.0.1:1", "ftp://me:hunter2@proxy:1", "me:hunter2@:::"];
     let other = ("no_proxy", "127.0.0.1,example.org");
     for bad in bad {
         for (variable, exception, needed) in [
@@ -245,5 +250,53 @@ fn several_files_share_the_rate() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for name in ["a", "b", "c"] {
         bench.assert_is(name, Content::new(1, 300_000));
+    }
+}
+
+/// Speaks TLS for a proxy, with a certificate that nobody knows.
+fn secured(proxy: SocketAddr) -> SocketAddr {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("made");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("known");
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).expect("a pair");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = smol::block_on(smol::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let work = smol::LocalExecutor::new();
+        smol::block_on(work.run(async {
+            while let Ok((client, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                let pass = async move {
+                    let (from, to) = smol::io::split(acceptor.accept(client).await.ok()?);
+                    let inner = smol::net::TcpStream::connect(proxy).await.ok()?;
+                    let there = smol::io::copy(from, inner.clone());
+                    let back = smol::io::copy(inner, to);
+                    futures::future::select(pin!(there), pin!(back)).await;
+                    Some(())
+                };
+                work.spawn(pass).detach();
+            }
+        }));
+    });
+    address
+}
+
+#[test]
+fn a_proxy_may_be_spoken_to_over_tls() {
+    let script = || Script::one("/film", FileScript::honest(Version::new(1, 300_000)));
+    for (bench, asked) in [(Bench::serving(script()), "GET http://"), (Bench::serving_tls(script()), "CONNECT ")] {
+        let proxy = Proxy::start();
+        let url = format!("https://me:hunter2@{}", secured(proxy.address));
+        let ran = bench.run(&[&bench.url("/film"), "--proxy", &url, "--max-attempts", "1"]);
+        assert!(ran.code == Some(1) && ran.err.contains("certificate"), "{ran:?}");
+        assert!(proxy.seen().is_empty());
+        let ran = bench.run(&[&bench.url("/film"), "--proxy", &url, "--insecure"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        bench.assert_is("film", Content::new(1, 300_000));
+        let seen = proxy.seen().join("\n");
+        assert!(seen.starts_with(asked) && seen.to_lowercase().contains("proxy-authorization: basic"), "{seen}");
     }
 }

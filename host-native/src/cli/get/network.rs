@@ -449,8 +449,8 @@ mod tests {
             ("ALL_PROXY", "socks4://me:hunter2@x:1", "*", "http://a.test/", false),
             ("https_proxy", "me:hunter2@:::", "", "http://a.test/", false),
             ("https_proxy", "me:hunter2@:::", "", "https://a.test/", true),
-            ("http_proxy", "https://me:hunter2@x:1", "", "http://a.test/", true),
-            ("http_proxy", "https://me:hunter2@x:1", "", "https://a.test/", false),
+            ("http_proxy", "ftp://me:hunter2@x:1", "", "http://a.test/", true),
+            ("http_proxy", "ftp://me:hunter2@x:1", "", "https://a.test/", false),
         ];
         for (variable, value, no_proxy, url, needed) in table {
             let read = |name: &str| match name {
