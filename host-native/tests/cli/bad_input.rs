@@ -68,7 +68,7 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}", "--proxy", "socks4://me:hunter2@127.0.0.1:1"], "its scheme is socks4"),
     (&["{url}", "--proxy", "socks4a://me:hunter2@127.0.0.1:1"], "its scheme is socks4a"),
     (&["{url}", "--proxy", "socks5://"], "it names no host"),
-    (&["{url}", "--proxy", "ftp://me:hunter2@127.0.0.1:1"], "only http, socks5 and socks5h proxies"),
+    (&["{url}", "--proxy", "ftp://me:hunter2@127.0.0.1:1"], "only http, https, socks5 and socks5h proxies"),
     (&["{url}", "--proxy", "http://"], "--proxy"),
     (&["{url}", "-x", "0"], "1 to 16"),
     (&["{url}", "-x", "17"], "1 to 16"),
