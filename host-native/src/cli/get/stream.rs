@@ -128,7 +128,8 @@ impl Host for StreamHost {
             What::Failed(summary) => {
                 // Nothing is kept for another run.
                 let begins_anew = "run it again later: it begins at the start";
-                let summary = Summary { advice: summary.advice.or(Some(begins_anew)), ..summary.clone() };
+                let advice = summary.advice.filter(|advice| !advice.contains("kept")).or(Some(begins_anew));
+                let summary = Summary { advice, ..summary.clone() };
                 self.listener.hear(&Event { what: What::Failed(summary), ..*event });
             }
             _ => self.listener.hear(event),
