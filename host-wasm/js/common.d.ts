@@ -40,7 +40,7 @@ export interface FetchResponse {
   arrayBuffer?(): Promise<ArrayBuffer>;
 }
 
-/** Options of an engine. Times in milliseconds, sizes in bytes; whole numbers from 0. Named as in the configuration of `regrip serve`. */
+/** Options of an engine. Times in milliseconds, sizes in bytes; whole numbers from 0, or from 1 for counts, timeouts and `lowSpeedWindowMs`. Named as in the configuration of `regrip serve`. */
 export interface Knobs {
   /** Downloads that transfer at the same time. Default 3, at least 1. */
   maxConcurrentDownloads?: number | undefined;
@@ -77,7 +77,7 @@ export interface Knobs {
    */
   progressResetBytes?: number | undefined;
   /** 4xx statuses worth another attempt, for example 408 and 425. */
-  extraRetryStatuses?: readonly number[] | undefined;
+  extraRetryStatuses?: Iterable<number> | undefined;
   /** What to do if the destination exists. Default `overwrite`. `rename` takes `file.1.bin`, `file.2.bin` and so on. */
   onExists?: "overwrite" | "fail" | "rename" | undefined;
 }

@@ -53,6 +53,7 @@ function downloadBy(Engine) {
   const engines = [];
   return (url, to, options = {}) => {
     const [own, { fetch, ledger, ...job }] = split(options);
+    fieldsOf(own); // refuses what is out of range, or cannot be compared below
     const text = JSON.stringify(Object.entries(own).sort());
     const alike = engines.filter((other) => other.fetch === fetch && other.ledger === ledger);
     let entry = alike.find(({ engine }) => engine[fetches](url, to)) ?? alike.find(({ options }) => options === text);
