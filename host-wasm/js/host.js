@@ -200,6 +200,9 @@ export class Job {
   }
 
   failed(failure) {
+    // The query of its URL may be in a text by itself.
+    const { search } = new URL(this.url);
+    if (search.length > 1) failure.message = failure.message.replaceAll(search, "");
     this.#causes.set(failure.code, failure.cause);
     return failure;
   }
@@ -243,10 +246,11 @@ export class Job {
   }
 }
 
-/** Calls a listener; what it throws is its own matter. */
+/** Calls a listener; what it throws, or rejects with, is its own matter. */
 export function quietly(listener, event) {
   try {
-    listener?.(event);
+    const answer = listener?.(event);
+    if (typeof answer?.then === "function") answer.then(undefined, () => {});
   } catch {
     // ignored, as the types say
   }

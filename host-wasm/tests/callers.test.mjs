@@ -400,3 +400,17 @@ test("a download whose bytes are in a sink of the program's own goes on only wit
   await (await engine.resume(id, { to: sink })).done;
   assert.ok(world.one.equals(sink.bytes()));
 });
+
+test("a listener that returns a promise may have it rejected", async () => {
+  const unhandled = [];
+  const note = (reason) => unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  const fail = async ({ event }) => {
+    throw new Error(`heard ${event}`);
+  };
+  const engine = new Engine({ folder: world.folder, onEvent: fail });
+  await engine.download(world.faultd.url("/1"), "film", { onEvent: fail });
+  await setTimeout(20);
+  process.off("unhandledRejection", note);
+  assert.deepEqual(unhandled, []);
+});

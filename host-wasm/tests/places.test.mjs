@@ -186,3 +186,29 @@ test("identity is the one coding that is asked for, whatever the caller's header
     server.closeAllConnections();
   }
 });
+
+test("what a fetch throws shows no secret of a URL, and may be nothing at all", async () => {
+  const url = `${await serve()}?token=SECRET`;
+  const heard = [];
+  const failed = async (thrown, options) => {
+    const engine = new Engine({ ...QUICK, maxDownloadAttempts: 2, folder: world.folder, onEvent: (event) => heard.push(event), fetch: thrown, ...options });
+    const error = await engine.download(url, "film").catch((error) => error);
+    heard.push({ message: error.message, advice: error.advice }, await engine.list());
+    return error;
+  };
+  const fetchError = (url) => Object.assign(new Error(`request to ${url} failed, reason: cut`), { name: "FetchError", code: "ECONNRESET" });
+  const { message } = await failed((url) => Promise.reject(fetchError(url)));
+  assert.match(message, /request to http:\/\/[^ ?]+\/film failed, reason: cut/);
+  await failed(() => Promise.reject(new TypeError("Failed to parse URL from https://user:SECRET@host/film?token=SECRET#SECRET", { cause: new Error("GET /film?token=SECRET") })));
+  await failed(() => Promise.reject(new TypeError("fetch failed", { cause: new Error("GET /film?token=SECRET") })));
+  let calls = 0;
+  await failed((...asked) => (calls++ === 0 ? fetch(...asked) : Promise.reject(fetchError(url))), { maxDownloadBytes: 1 });
+  heard.push(...(await Promise.all((await readdir(world.folder)).map((name) => readFile(join(world.folder, name), "utf8").then((text) => (name.endsWith(".json") ? { ...JSON.parse(text), url: undefined } : undefined))))));
+  assert.ok(heard.length > 10);
+  assert.doesNotMatch(JSON.stringify(heard), /SECRET/);
+
+  for (const nothing of [null, undefined, 0, Object.create(null)]) {
+    const error = await failed(() => Promise.reject(nothing));
+    assert.deepEqual([error.name, error.code, error.attempts], ["RegripError", "Network", 2]);
+  }
+});
