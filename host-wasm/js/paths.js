@@ -39,6 +39,13 @@ export function recordPath(path) {
   return join(dirname(path), `${sha256(basename(path))}.part.json`);
 }
 
+/** The names that are kept for the partial data of a destination: part, record and lock, and what these are replaced by. */
+export function besides(path) {
+  const part = partPath(path);
+  const [record, lock] = [recordPath(path), lockPath(part)];
+  return [part, record, `${record}.new`, lock, `${lock}.new`, `${lock}.new.new`];
+}
+
 function fits(name) {
   return Buffer.byteLength(name) <= NAME_BYTES;
 }

@@ -8,6 +8,7 @@
 //   places                → what `to` may be, for an error
 //   isFile(sink)          → whether it writes what a path or name stands for
 //   partOf(path)?         → the name of its part; else with `.part`
+//   beside(path)          → the names of its part and of what belongs to that
 //   whenOnline()          → a promise while there is no network, else undefined
 //   redirectsByHand       → whether `fetch` shows redirects
 //   cookies?              → the cookies of the process, for a `fetch` that keeps none
@@ -15,6 +16,7 @@
 //   maySendIfRange(url), sendNoIfRange(url)?, bootId()
 import { unlessAborted } from "./abort.js";
 import { found, isUrl, optional, refuseUnknown } from "./checks.js";
+import { claim, meeting } from "./claims.js";
 import { Download } from "./download.js";
 import { RegripError, cancelled, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
 import { resumableFetchBy } from "./fetch.js";
@@ -33,6 +35,10 @@ const MOST_NAMES = 9_999;
 
 /** Sinks that a download of any engine writes to. */
 const inUse = new WeakSet();
+
+/** The end of a name that may be kept for partial data. */
+const BESIDE = /\.(part|lock)(\.json)?(\.new){0,2}$/;
+const AFTER_NAME = /\.part(\.json|\.lock)?(\.new){0,2}$/;
 
 /** Returns true if an engine is fetching a URL to a place at this moment. */
 const fetches = Symbol("fetches");
@@ -242,7 +248,7 @@ class Downloads {
   [fetches](url, to) {
     if (typeof to === "string" || isUrl(to)) {
       const known = this.#driven.get(this.#sinkOf(to).path);
-      return known !== undefined && URL.canParse(url) && names(termsOf({ url }).url, known.url);
+      return known?.terms.made && URL.canParse(url) && names(termsOf({ url }).url, known.url);
     }
     return [...this.#driven.values()].some(({ terms }) => terms.sink === to);
   }
@@ -268,7 +274,7 @@ class Downloads {
       return download;
     }
     const known = this.#driven.get(terms.path);
-    const same = known !== undefined && names(terms.url, known.url);
+    const same = known !== undefined && isSameDestination(known.terms, terms) && names(terms.url, known.url);
     if (same && known.admits(terms)) {
       const conflict = known.conflict(terms);
       if (conflict === undefined) {
@@ -334,13 +340,50 @@ class Downloads {
     const busy = this.#busy(chosen.path, transfer);
     if (busy) throw destinationBusy(chosen.path, busy.id, busy.url);
     await this.#admit(chosen, transfer);
-    const unlock = await this.#lock(chosen, transfer);
+    const release = await this.#claim(chosen, transfer);
     try {
-      return { job: await this.#jobOf(transfer, chosen), unlock };
+      const unlock = await this.#lock(chosen, transfer);
+      try {
+        const unclaim = () => unlock().finally(release);
+        return { job: await this.#jobOf(transfer, chosen), unlock: unclaim };
+      } catch (error) {
+        await unlock();
+        throw error;
+      }
     } catch (error) {
-      await unlock();
+      release();
       throw error;
     }
+  }
+
+  /** Takes the destination and the names beside it, unless one of them is the other kind of name of another download. */
+  async #claim(chosen, transfer) {
+    const unfinished = await this.#keptFor(chosen);
+    const names = this.#besides(chosen);
+    const met = meeting(chosen.path, names);
+    if (!unfinished && !met) return claim(chosen.path, names);
+    const refused = met
+      ? kept(met.name, met.path, met.path === chosen.path ? "and the destination of another download" : "which is being downloaded")
+      : kept(chosen.path, unfinished, "whose download is unfinished");
+    this.#tellFailed(transfer, chosen.path, refused);
+    throw refused;
+  }
+
+  #besides({ path, sink, persistent }) {
+    return persistent && this.#platform.isFile(sink) ? this.#platform.beside(path) : [];
+  }
+
+  /** The unfinished download that keeps this name for its partial data. */
+  async #keptFor({ path, sink, persistent }) {
+    if (!persistent || !this.#platform.isFile(sink) || !BESIDE.test(path)) return undefined;
+    const { ledger } = this.#host;
+    const listed = await Promise.resolve().then(() => this.#records(ledger)).catch(() => []);
+    for (const other of [path.replace(AFTER_NAME, ""), ...listed.map((record) => record.path)]) {
+      if (!other || other === path || !this.#platform.beside(other).includes(path)) continue;
+      const record = await Promise.resolve(other).then((other) => ledger.load(other)).catch(() => {});
+      if (isRecord(record) && !record.ownSink) return other;
+    }
+    return undefined;
   }
 
   /** Refuses what no file can be, before anything is asked of the server. */
@@ -518,7 +561,7 @@ class Downloads {
     if (!asked.persistent) return asked;
     for (let number = 0; number <= MOST_NAMES; number++) {
       const chosen = number === 0 ? asked : this.#sinkOf(numbered(asked.path, number));
-      if (this.#busy(chosen.path, transfer)) continue;
+      if (this.#busy(chosen.path, transfer) || meeting(chosen.path, this.#besides(chosen)) || (await this.#keptFor(chosen))) continue;
       const record = await this.#host.ledger.load(chosen.path);
       if (record ? isRecord(record) && names(asked.url, record.url) : !(await this.#platform.exists(chosen.path))) return chosen;
     }
@@ -527,7 +570,7 @@ class Downloads {
 
   #sinkOf(to) {
     const { path, sink } = this.#platform.sinkFor(to, this.#folder);
-    if (path !== undefined) return { path, sink, persistent: true };
+    if (path !== undefined) return { path, sink, persistent: true, made: true };
     if (typeof sink?.size !== "function" || typeof sink.write !== "function") throw new TypeError(`to is ${found(to)}, expected ${this.#platform.places}, or an object with size() and write()`);
     const persistent = Boolean(sink.persistent);
     if (persistent && !(sink.name && sink.flush)) throw new TypeError("a persistent sink has a name and flush()");
@@ -554,6 +597,9 @@ class Downloads {
     return this.#core;
   }
 }
+
+/** Returns true for one sink, and for one name that the engine itself makes sinks for. */
+const isSameDestination = (one, other) => one.sink === other.sink || Boolean(one.made && other.made);
 
 /** Ends a sink without all of its bytes. What that throws is the cause of an error that has none. */
 async function abandon(sink, reason, error) {
@@ -634,6 +680,11 @@ const wrongState = (id, status) => new RegripError(`download ${id} is ${status}`
 function destinationBusy(path, id, url) {
   const message = `${path} is the destination of download ${id} from ${shown(url)}`;
   return new RegripError(message, { code: "DestinationBusy", class: "permanent" });
+}
+
+function kept(name, path, why) {
+  const advice = "choose another name, or have the other download end first";
+  return new RegripError(`${name} is the name of the partial data of ${path}, ${why}`, { code: "DestinationBusy", class: "permanent", advice });
 }
 
 function missing({ headerNames, attempts, restarts, bytes }) {

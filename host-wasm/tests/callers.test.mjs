@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { Engine, MemorySink, StreamSink, download } from "../pkg/node.js";
+import { Engine, FileSink, MemorySink, StreamSink, download } from "../pkg/node.js";
 import { sha256 } from "./faultd.mjs";
 import { assertFile, prepareWorld, until, world } from "./world.mjs";
 
@@ -413,4 +413,19 @@ test("a listener that returns a promise may have it rejected", async () => {
   await setTimeout(20);
   process.off("unhandledRejection", note);
   assert.deepEqual(unhandled, []);
+});
+
+test("a call joins only where its destination is the same one: one sink, or one name", async () => {
+  const url = world.faultd.url("/1");
+  const engine = new Engine({ folder: world.folder });
+  const path = join(world.folder, "film");
+  for (const [one, other] of [[new MemorySink("film"), new MemorySink("film")], [new MemorySink(path), "film"], ["film", new FileSink(path)], ["film", new MemorySink(path)]]) {
+    const [first, second] = await Promise.allSettled([engine.download(url, one), engine.download(url, other)]);
+    assert.deepEqual([first.value?.bytes, second.reason?.code], [world.one.length, "DestinationBusy"]);
+    if (one instanceof MemorySink) assert.equal(sha256(one.bytes()), sha256(world.one));
+    if (other instanceof MemorySink) assert.equal(other.size(), 0);
+  }
+  const sink = new MemorySink("film");
+  const joined = await Promise.all([engine.download(url, sink), engine.download(url, sink), download(url, path), download(url, path, { maxDownloadAttempts: 2 })]);
+  assert.ok(joined.every(({ bytes }) => bytes === world.one.length));
 });
