@@ -91,7 +91,10 @@ export interface Knobs {
 export interface Sink {
   /** Names the destination: the same URL and name take up the same download. A sink without a name is its own destination. */
   readonly name?: string;
-  /** Its bytes outlive the process or page, under that name: the ledger keeps a row for it. */
+  /**
+   * Its bytes outlive the process or page, under that name: the ledger keeps a row for it. In Node the row is `<name>.part.json` in the
+   * engine's folder, with `/` and `%` in the name percent-encoded.
+   */
   readonly persistent?: boolean;
   /** The current size in bytes. Called first, so open what must be opened here. */
   size(): number | Promise<number>;
@@ -159,6 +162,8 @@ export interface DownloadRecord {
   expectedBytes?: number;
   /** Names of the request headers, which a resume needs again. */
   headerNames?: string[];
+  /** Its bytes are in a sink of your own: it is continued by `resume(id, { to: sink })`. */
+  ownSink?: true;
   attempts: number;
   restarts: number;
   code?: string;
@@ -356,14 +361,14 @@ export interface EngineBase<To> {
   pause(id?: number): Promise<void>;
   /** Continues all paused downloads of this engine. */
   resume(): Promise<Download[]>;
-  /** Retries a failed or cancelled download with fresh attempt counts. */
-  retry(id: number, options?: JobOptions): Promise<Download>;
+  /** Retries a failed or cancelled download with fresh attempt counts. `to`: the sink, if the bytes are in one of your own. */
+  retry(id: number, options?: JobOptions & { to?: To | undefined }): Promise<Download>;
   /**
    * Continues a download that is paused or not running, however it ended. `url` replaces the original URL; `to`: the sink, if the bytes
    * are in one of your own.
    */
   resume(id: number, options?: JobOptions & { url?: Address | undefined; to?: To | undefined }): Promise<Download>;
-  /** Removes a download that is not running, and its partial data. */
+  /** Removes a download that is not running, and its partial data. If that is in a sink of your own, only the record is removed. */
   remove(id: number): Promise<void>;
   /** Changes options: permits at once, the rest from each next attempt on. */
   configure(options: Knobs): Promise<void>;

@@ -2,7 +2,7 @@
 //
 //   sinkFor(to, folder)   → { path, sink }; a path names the destination
 //   ledgerFor(options)    → a Ledger
-//   lock(path)            → { unlock(), check()? }; throws an error with code PartLocked
+//   lock(path, folder)    → { unlock(), check()? }; throws an error with code PartLocked
 //   exists(path)          → whether a finished file is there
 //   newHasher(algorithm, state) → { hasher, restored }
 //   places                → what `to` may be, for an error
@@ -128,6 +128,7 @@ class Downloads {
     refuseOdd(given, "job");
     const { to, ...job } = given;
     const record = to === undefined && typeof job.path === "string" && typeof job.url === "string";
+    if (record && job.ownSink) return Download.failed(ownSink(job.path));
     const terms = { ...(record ? fromListed(job) : termsOf(job)), ...this.#sinkOf(record ? job.path : to) };
     return this.#enter(new Download(terms));
   }
@@ -168,12 +169,13 @@ class Downloads {
     return this.#sinkOf(path).sink.length?.().catch(() => {});
   }
 
-  #listed({ path, url, status, bytes, expectedBytes, attempts, restarts, code, error, headerNames }, length) {
+  #listed({ path, url, status, bytes, expectedBytes, attempts, restarts, code, error, headerNames, ownSink }, length) {
     const driven = this.#driven.get(path)?.facts;
     const moved = driven?.attempts > 0 ? driven.bytes : bytes;
     const facts = { id: this.#host.idOf(path), url: shown(url), path, status, bytes: length ?? moved, attempts, restarts };
     if (expectedBytes !== undefined) facts.expectedBytes = expectedBytes;
     if (headerNames) facts.headerNames = headerNames.split(",");
+    if (ownSink) facts.ownSink = true;
     if (status === "failed") Object.assign(facts, { code, error });
     return facts;
   }
@@ -222,10 +224,11 @@ class Downloads {
     const record = await this.#recordOf(id);
     const { path } = record;
     if (this.#driven.has(path)) throw wrongState(id, record.status);
-    const { sink, persistent } = this.#sinkOf(path);
-    const unlock = await this.#lock({ path, sink, persistent });
+    // The bytes in a sink of the program's own are not ours to remove, and a file of that name is another one's.
+    const sink = record.ownSink ? {} : this.#sinkOf(path).sink;
+    const unlock = await this.#lock({ path, sink, persistent: true });
     try {
-      if (record.claimed) await sink.remove();
+      if (record.claimed && !record.ownSink) await sink.remove();
       await this.#host.ledger.remove(path);
       this.#host.forget(path);
     } finally {
@@ -408,6 +411,10 @@ class Downloads {
     // An error is left to the core, which loads it again.
     const record = await Promise.resolve(path).then((path) => ledger.load(path)).catch(() => {});
     if (there && !record) throw new RegripError(`${path} already exists`, { code: "DestinationExists", class: "permanent" });
+    // A file and a sink of the program's own may have one name.
+    if (persistent && isRecord(record) && Boolean(record.ownSink) !== Boolean(chosen.own)) {
+      throw record.ownSink ? ownSink(path) : destinationBusy(path, this.#host.idOf(path), record.url);
+    }
     transfer.id = this.#host.idOf(path);
     transfer.path = path;
     if (isRecord(record) && names(transfer.url, record.url)) transfer.url = record.url;
@@ -510,7 +517,7 @@ class Downloads {
       if (inUse.has(sink)) throw Object.assign(new Error(`${path} is being written by another download of this process`), { code: "PartLocked" });
       inUse.add(sink);
       try {
-        const lock = persistent ? await this.#platform.lock(path) : undefined;
+        const lock = persistent ? await this.#platform.lock(path, this.#folder) : undefined;
         sink.lockedBy?.(lock);
         return async () => {
           sink.lockedBy?.();
@@ -572,6 +579,7 @@ class Downloads {
     const { path, sink } = this.#platform.sinkFor(to, this.#folder);
     if (path !== undefined) return { path, sink, persistent: true, made: true };
     if (typeof sink?.size !== "function" || typeof sink.write !== "function") throw new TypeError(`to is ${found(to)}, expected ${this.#platform.places}, or an object with size() and write()`);
+    optional("the sink's name", sink.name, "string");
     const persistent = Boolean(sink.persistent);
     if (persistent && !(sink.name && sink.flush)) throw new TypeError("a persistent sink has a name and flush()");
     const own = persistent && !this.#platform.isFile(sink);
@@ -699,5 +707,5 @@ function digestConflict(first, second) {
 
 function ownSink(path) {
   const message = `the bytes of ${path} are in a sink of the program's own: give it as \`to\``;
-  return new RegripError(message, { code: "Disk", class: "permanent" });
+  return new RegripError(message, { code: "Disk", class: "permanent", advice: "call resume(id, { to: sink })" });
 }

@@ -1,7 +1,7 @@
 // Several callers of one file, and several files of one URL: each call has its own promise, digest, signal, headers and events.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFile, readdir } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -428,4 +428,44 @@ test("a call joins only where its destination is the same one: one sink, or one 
   const sink = new MemorySink("film");
   const joined = await Promise.all([engine.download(url, sink), engine.download(url, sink), download(url, path), download(url, path, { maxDownloadAttempts: 2 })]);
   assert.ok(joined.every(({ bytes }) => bytes === world.one.length));
+});
+
+test("a persistent sink of the program's own may have any name, is one row, and is only forgotten by remove", async () => {
+  const names = ["own.bin", "s3://bucket/key", "a b", "100%", "../up", "x".repeat(300), "a\0b"];
+  const engine = new Engine({ ...QUICK, folder: world.folder });
+  for (const name of names) {
+    const sink = Object.assign(new MemorySink(name), { persistent: true });
+    const first = engine.start({ url: `${origin}/film`, to: sink });
+    await begun(engine);
+    const running = await engine.list();
+    assert.deepEqual(running.map(({ id, path, ownSink }) => [id, path, ownSink]), [[first.id, name, true]]);
+    first.cancel();
+    await assert.rejects(first.done, { code: "cancelled" });
+    assert.deepEqual((await readdir(world.folder)).map((name) => name.endsWith(".part.json")), [true]);
+
+    const later = new Engine({ ...QUICK, folder: world.folder });
+    const [record] = await later.list();
+    assert.deepEqual([record.path, record.ownSink], [name, true]);
+    await assert.rejects(later.start(record).done, { code: "Disk", advice: /resume\(id, \{ to: sink \}\)/ });
+    const bytes = sink.size();
+    release();
+    await (await later.retry(record.id, { to: sink })).done;
+    assert.equal(sha256(sink.bytes()), sha256(world.one));
+    assert.ok(bytes > 0);
+    assert.deepEqual([await later.list(), await readdir(world.folder)], [[], []]);
+    hold();
+  }
+  await assert.rejects(async () => engine.download(`${origin}/film`, Object.assign(new MemorySink(5), { persistent: true })), TypeError);
+
+  // A file beside that has the name of a part belongs to another program.
+  const sink = Object.assign(new MemorySink("own.bin"), { persistent: true });
+  const first = engine.start({ url: `${origin}/film`, to: sink });
+  await begun(engine);
+  first.cancel();
+  await assert.rejects(first.done, { code: "cancelled" });
+  await writeFile(place("own.bin.part"), "precious");
+  const later = new Engine({ ...QUICK, folder: world.folder });
+  await later.remove((await later.list())[0].id);
+  assert.deepEqual([await later.list(), await readdir(world.folder)], [[], ["own.bin.part"]]);
+  assert.ok(sink.size() > 0);
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { mkdir, readFile, readdir, rm, stat, symlink } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { test } from "node:test";
@@ -267,4 +267,18 @@ test("of two downloads of which one's part has the other one's name, the second 
     assert.deepEqual(await readdir(world.folder), [basename(value.path)]);
     await rm(value.path);
   }
+});
+
+test("a damaged record is named, and the error says how to keep the partial data", async () => {
+  const url = await serve();
+  const path = join(world.folder, "film");
+  await writeFile(`${path}.part`, world.one.subarray(0, 1_000_000));
+  for (const text of ["{", "5", '{"url":5}', ""]) {
+    await writeFile(`${path}.part.json`, text);
+    const message = new RegExp(`film\\.part\\.json is no record of regrip, or damaged: move it away; then .adoptPart: true. continues`);
+    await assert.rejects(download(url, path, QUICK), { code: "Ledger", message });
+  }
+  await rm(`${path}.part.json`);
+  await download(url, path, { ...QUICK, adoptPart: true });
+  await assertFile(path, world.one);
 });
