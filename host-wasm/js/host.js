@@ -29,11 +29,7 @@ export class Host {
     this.onEvent = onEvent;
   }
 
-  // ---- asked by the module ----
-
-  fields() {
-    return new Fields();
-  }
+  // ---- asked by the module, by `heldWeakly` ----
 
   tell({ all: event }) {
     if (event.digests) event.digests = event.digests.split(" ");
@@ -130,6 +126,19 @@ export class Host {
   pathOf(id) {
     for (const [path, of] of this.#ids) if (of === id) return path;
   }
+}
+
+/** What the module may ask of a host. */
+const ASKED = ["tell", "turn", "maySendIfRange", "request", "part", "idOf", "load", "save"];
+
+/**
+ * A host as the module holds it, which the garbage collector cannot look into: so it keeps no engine alive that nobody else does.
+ * While a download is driven, who waits for the module's promise has the host.
+ */
+export function heldWeakly(host) {
+  const held = new WeakRef(host);
+  const asked = ASKED.map((name) => [name, (...given) => held.deref()?.[name](...given)]);
+  return { ...Object.fromEntries(asked), fields: () => new Fields() };
 }
 
 /** A download under way, as the host knows it. */

@@ -21,7 +21,7 @@ import { Download } from "./download.js";
 import { RegripError, cancelled, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
 import { resumableFetchBy } from "./fetch.js";
 import { Fields } from "./fields.js";
-import { Host, Job, quietly } from "./host.js";
+import { Host, Job, heldWeakly, quietly } from "./host.js";
 import { fieldsOf, split } from "./options.js";
 import { needed } from "./load.js";
 import { Sources } from "./sources.js";
@@ -601,7 +601,7 @@ class Downloads {
 
   async #loaded() {
     const core = await needed();
-    this.#core ??= new core.Core(fieldsOf(this.#options), this.#host);
+    this.#core ??= new core.Core(fieldsOf(this.#options), heldWeakly(this.#host));
     return this.#core;
   }
 }
