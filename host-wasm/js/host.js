@@ -1,7 +1,7 @@
 // The host: everything the module asks for, of one object. Nothing of it throws into the module.
 import { Failed, messageOf } from "./errors.js";
 import { Fields } from "./fields.js";
-import { MemoryLedger } from "./ledgers/memory.js";
+import { PassingLedger } from "./ledgers/passing.js";
 import { Line } from "./line.js";
 import { Part } from "./part.js";
 import { Request, crossing } from "./request.js";
@@ -16,7 +16,7 @@ export class Host {
   /** The downloads under way, by path. */
   jobs = new Map();
   /** Records of sinks whose bytes do not outlive this process. */
-  passing = new MemoryLedger();
+  passing = new PassingLedger();
   #ids = new Map();
   #lastId = 0;
 
@@ -121,6 +121,7 @@ export class Host {
   /** Nothing is known of this path any more. */
   forget(path) {
     this.#ids.delete(path);
+    this.passing.forget(path);
   }
 
   pathOf(id) {

@@ -94,7 +94,6 @@ class Downloads {
   #unnamed = 0;
   #calls = 0;
   #sinks = new FinalizationRegistry((name) => {
-    this.#host.passing.remove(name);
     this.#host.forget(name);
   });
   /** Destinations are chosen one after the other, so that no two downloads choose the same. */
@@ -407,6 +406,7 @@ class Downloads {
     const { path, sink, persistent } = chosen;
     const { jobs, passing } = this.#host;
     const ledger = persistent ? this.#host.ledger : passing;
+    if (!persistent) passing.name(path, sink);
     const there = this.#options.onExists === "fail" && persistent && (await this.#platform.exists(path));
     // An error is left to the core, which loads it again.
     const record = await Promise.resolve(path).then((path) => ledger.load(path)).catch(() => {});
@@ -419,7 +419,8 @@ class Downloads {
     transfer.path = path;
     if (isRecord(record) && names(transfer.url, record.url)) transfer.url = record.url;
     if (record && transfer.terms.listed) Object.assign(transfer.terms, { ...wantedBy(record), ...given(transfer.terms) });
-    const partName = this.#platform.partOf?.(path) ?? `${path}.part`;
+    // Only a file has its bytes under another name until it is complete.
+    const partName = this.#platform.isFile(sink) ? (this.#platform.partOf?.(path) ?? `${path}.part`) : path;
     const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform });
     job.sources = new Sources(job, transfer.terms, this.#options.maxDownloadAttempts ?? 5);
     sink.whenBroken?.((reason) => transfer.breakOff(reason));

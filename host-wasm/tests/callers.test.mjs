@@ -469,3 +469,17 @@ test("a persistent sink of the program's own may have any name, is one row, and 
   assert.deepEqual([await later.list(), await readdir(world.folder)], [[], ["own.bin.part"]]);
   assert.ok(sink.size() > 0);
 });
+
+test("bytes in memory are gone on with by the same object, whatever the options, and no other call takes them for its own", async () => {
+  const url = `${origin}/film`;
+  const sink = new MemorySink();
+  const stop = new AbortController();
+  await assert.rejects(download(url, sink, { ...QUICK, signal: stop.signal, onEvent: ({ event }) => event === "progress" && stop.abort() }), { code: "cancelled" });
+  const bytes = sink.size();
+  release();
+  assert.equal((await download(url, sink, { ...QUICK, maxDownloadAttempts: 8 })).restarts, 0);
+  assert.equal(sha256(sink.bytes()), sha256(world.one));
+  assert.deepEqual(asked.map(({ headers }) => headers.range), ["bytes=0-", `bytes=${bytes}-`]);
+  await assert.rejects(download(url, sink, QUICK), { code: "ForeignPart", message: /^sink \d+ already exists/ });
+  await assert.rejects(download(url, Object.assign(new MemorySink("film"), { size: () => 5 }), QUICK), { code: "ForeignPart", message: /^film already exists/ });
+});
