@@ -195,11 +195,11 @@ export interface Summary {
   bytes: number;
   attempts: number;
   restarts: number;
-  /** If one was requested. */
+  /** If it was requested and could be computed. */
   sha256?: string;
   /** `algorithm:hex`, if digests with other algorithms were requested. */
   digests?: string[];
-  /** What failed after the file was renamed, for example the sync of its folder. */
+  /** What failed after the file was renamed, for example the sync of its folder, or which requested digest could not be computed. */
   warning?: string;
 }
 
@@ -275,7 +275,8 @@ export interface JobOptions {
   sha256?: string | true | undefined;
   /**
    * `sha256:…`, `sha512:…`, `sha1:…` or `md5:…`, followed by the hexadecimal digits that the file must have; an algorithm alone
-   * computes its digest. If several are given, all must match.
+   * computes its digest. If several are given, all must match. Where the bytes of a resumed sink cannot be read back, a digest that is given
+   * has the download start over, and one that is only asked for is left out with a `warning`.
    */
   digest?: string | string[] | undefined;
   /** The size from another source. Used if the server sends none; if the two differ, the server's counts and an event reports it. */
@@ -348,7 +349,10 @@ export interface EngineBase<To> {
   /** Continues a download from `list()`. */
   start(record: Pick<DownloadRecord, "url" | "path"> & Partial<DownloadRecord> & Omit<JobOptions, "expectedBytes">): Download;
   download(url: Address, to: To, options?: JobOptions): Promise<Summary>;
-  /** Starts the downloads that an earlier page or process left unfinished, and resolves to them. */
+  /**
+   * Starts the downloads that an earlier page or process left unfinished, and resolves to them. One whose record or `headers` cannot be
+   * used is a download that has failed.
+   */
   resumeUnfinished(options?: ResumeOptions): Promise<Download[]>;
   /** Downloads that are running, unfinished, failed or cancelled. */
   list(): Promise<DownloadRecord[]>;
@@ -364,8 +368,11 @@ export interface EngineBase<To> {
   /** Retries a failed or cancelled download with fresh attempt counts. `to`: the sink, if the bytes are in one of your own. */
   retry(id: number, options?: JobOptions & { to?: To | undefined }): Promise<Download>;
   /**
-   * Continues a download that is paused or not running, however it ended. `url` replaces the original URL; `to`: the sink, if the bytes
-   * are in one of your own.
+   * Continues a download that is paused or not running, however it ended. `url` replaces the original URL, and has to serve the same file; `to`: the
+   * sink, if the bytes are in one of your own.
+   *
+   * A paused download goes on for all who wait for it: `url` with its `headers`, `mirrors`, `onExpired`, `priority`, `expectedBytes` and `adoptPart` are for
+   * all of them, the digests, `signal` and `onEvent` are this call's own. To another origin only the `headers` given here are sent.
    */
   resume(id: number, options?: JobOptions & { url?: Address | undefined; to?: To | undefined }): Promise<Download>;
   /** Removes a download that is not running, and its partial data. If that is in a sink of your own, only the record is removed. */

@@ -35,6 +35,7 @@ export class Host {
     if (event.digests) event.digests = event.digests.split(" ");
     const job = this.jobs.get(event.path);
     if (job) this.line.note(job, event);
+    if (event.event === "completed" && job?.warning !== undefined) event.warning = job.warning;
     if (event.event === "failed" && job?.sources.mayFollow(event.code)) job.held = event;
     else if (event.event === "cancelled" && job?.transfer.paused) this.#tellPaused(job, event);
     else this.pass(job, event);
@@ -151,6 +152,10 @@ export class Job {
   held;
   /** Where it continues after an error of its source. */
   sources;
+  /** What its sink returned from `commit`, unless it is a file. */
+  warning;
+  /** True if its URL is no longer the one that it began with. */
+  moved = false;
   /** True if its record is worth keeping. */
   ofUse = true;
   /** What was thrown last on this side, by the code that the core was given for it. */
@@ -161,8 +166,9 @@ export class Job {
 
   constructor({ transfer, chosen, partName, ledger, platform }) {
     const { id, url, path, terms } = transfer;
-    Object.assign(this, { transfer, id, url, path, partName, ledger, platform, mirrors: terms.mirrors, priority: terms.priority, call: transfer.call });
+    Object.assign(this, { transfer, id, url, path, partName, ledger, platform, call: transfer.call });
     this.ownSink = Boolean(chosen.own);
+    this.isFile = platform.isFile(chosen.sink);
     this.part = new Part(this, chosen.sink, partName);
   }
 
@@ -179,6 +185,14 @@ export class Job {
     return this.transfer.headers;
   }
 
+  get mirrors() {
+    return this.transfer.terms.mirrors;
+  }
+
+  get priority() {
+    return this.transfer.terms.priority;
+  }
+
   /** What is sent to its present URL. Another origin than the one that was asked for gets no secret of that one. */
   get headersSent() {
     const own = new Headers(this.headers);
@@ -191,6 +205,7 @@ export class Job {
   /** It continues from another source. */
   moveTo({ url, authorization }) {
     this.url = url;
+    this.moved = true;
     this.#authorization = authorization;
     this.held = undefined;
   }

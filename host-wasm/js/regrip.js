@@ -15,7 +15,7 @@
 //   addsIdentity          → whether `fetch` adds `accept-encoding: identity` to a range by itself
 //   maySendIfRange(url), sendNoIfRange(url)?, bootId()
 import { unlessAborted } from "./abort.js";
-import { found, isUrl, optional, refuseUnknown } from "./checks.js";
+import { found, isUrl, optional, refuseUnknown, signalGiven } from "./checks.js";
 import { claim, meeting } from "./claims.js";
 import { Download } from "./download.js";
 import { RegripError, cancelled, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
@@ -30,6 +30,8 @@ import { Transfer } from "./transfer.js";
 
 const ENGINE_OPTIONS = ["ledger", "fetch", "onEvent", "folder"];
 const UNFINISHED = ["queued", "downloading", "waiting", "committing"];
+/** What a paused download takes anew from the call that resumes it, for all of its callers. */
+const CHANGED_BY_RESUME = ["priority", "mirrors", "onExpired", "expectedBytes", "adoptPart"];
 /** Under `rename`: `file.1.bin`, `file.2.bin` and so on. */
 const MOST_NAMES = 9_999;
 
@@ -141,10 +143,18 @@ class Downloads {
     refuseUnknown(options, ["headers", "signal", "onEvent", "onExpired"]);
     const { headers, ...job } = options;
     optional("headers", headers, "function");
+    for (const name of ["onEvent", "onExpired"]) optional(name, job[name], "function");
+    signalGiven(job.signal);
     const records = await this.#records(this.#host.ledger);
-    return records
-      .filter((record) => UNFINISHED.includes(record.status) && !this.#driven.has(record.path))
-      .map((record) => this.#resume(record, { headers: headers?.(record.url), ...job }));
+    const unfinished = records.filter((record) => UNFINISHED.includes(record.status) && !this.#driven.has(record.path));
+    return unfinished.map((record) => {
+      const { path, url } = record;
+      try {
+        return this.#resume(record, { headers: headers?.(url), ...job });
+      } catch (error) {
+        return Download.failed(error, { id: this.#host.idOf(path), path });
+      }
+    });
   }
 
   async list() {
@@ -203,19 +213,35 @@ class Downloads {
   async resume(id, options = {}) {
     refuseOdd(options);
     const paused = [...this.#driven.values()].filter((transfer) => transfer.paused?.isOver === false && (id === undefined || transfer.id === id));
-    if (id !== undefined && (paused.length === 0 || options.url !== undefined || options.to !== undefined)) return this.retry(id, options);
+    if (id !== undefined && paused.length === 0) return this.retry(id, options);
     const downloads = paused.map((transfer) => this.#join(transfer, options));
     return id === undefined ? downloads : downloads[0];
   }
 
-  /** Continues a paused download, for those who wait for it and for a new caller. */
-  #join(transfer, { signal, onEvent, ...rest }) {
-    refuseUnknown(rest, ["headers"]);
-    const { terms } = transfer;
-    const { headers } = termsOf({ url: terms.url, signal, onEvent, headers: rest.headers ?? terms.headers });
-    const download = new Download({ ...terms, headers, signal, onEvent, digests: [] });
-    transfer.add(download);
-    transfer.resume();
+  /** Continues a paused download, for those who wait for it and for a new caller, with what that one gives anew. */
+  #join(transfer, { url, to, ...options }) {
+    const { terms, path } = transfer;
+    const asked = termsOf({ url: url ?? transfer.url, ...options });
+    const moves = !names(asked.url, transfer.url);
+    const isAtHome = new URL(asked.url).origin === new URL(transfer.url).origin;
+    if (options.headers === undefined && asked.headers.length === 0 && isAtHome) asked.headers = transfer.headers;
+    const download = new Download({ ...terms, ...asked, url: moves ? asked.url : terms.url });
+
+    const destination = to === undefined ? terms : this.#sinkOf(to);
+    const conflict = transfer.conflict(asked);
+    if (!isSameDestination(terms, destination) || ![terms.path, path].includes(destination.path)) download.fail(destinationBusy(path, transfer.id, transfer.url));
+    else if (conflict) download.fail(digestConflict(...conflict));
+    else if (asked.signal?.aborted) {
+      download.left = { reason: asked.signal.reason };
+      download.fail(download.cancellation(transfer.facts));
+    } else {
+      const given = Object.keys(options).filter((name) => options[name] !== undefined && CHANGED_BY_RESUME.includes(name));
+      for (const name of given) terms[name] = asked[name];
+      this.#host.jobs.get(path)?.sources.change(terms);
+      if (moves) transfer.next = asked;
+      transfer.add(download);
+      transfer.resume();
+    }
     return download;
   }
 
@@ -262,7 +288,9 @@ class Downloads {
     if (options.mirrors === undefined && record.mirrors) options.mirrors = record.mirrors;
     if (headerNames && !options.headers) return Download.failed(missing(record));
     if (record.ownSink && to === undefined) return Download.failed(ownSink(path));
-    return this.start({ ...resumedBy(record, options), url: url ?? record.url, to: to ?? path, ...options });
+    const destination = this.#sinkOf(to ?? path);
+    const terms = termsOf({ ...resumedBy(record, options), url: url ?? record.url, ...options });
+    return this.#enter(new Download({ ...terms, ...destination, isNamed: destination.path === path }));
   }
 
   /** Has a caller wait for the transfer of its file, which is started unless it is under way. */
@@ -338,7 +366,8 @@ class Downloads {
   /** Chooses the destination and makes it this transfer's own. */
   async #begin(transfer, terms) {
     transfer.stopped.throwIfAborted();
-    const chosen = this.#options.onExists === "rename" ? await this.#freeName(terms, transfer) : terms;
+    // One that goes on has a name, also from another URL.
+    const chosen = this.#options.onExists === "rename" && !terms.isNamed ? await this.#freeName(terms, transfer) : terms;
     const busy = this.#busy(chosen.path, transfer);
     if (busy) throw destinationBusy(chosen.path, busy.id, busy.url);
     await this.#admit(chosen, transfer);
@@ -417,6 +446,7 @@ class Downloads {
     }
     transfer.id = this.#host.idOf(path);
     transfer.path = path;
+    transfer.moveOn();
     if (isRecord(record) && names(transfer.url, record.url)) transfer.url = record.url;
     if (record && transfer.terms.listed) Object.assign(transfer.terms, { ...wantedBy(record), ...given(transfer.terms) });
     // Only a file has its bytes under another name until it is complete.
@@ -435,6 +465,8 @@ class Downloads {
     try {
       for (;;) {
         while (transfer.paused) await this.#resumed(job);
+        const next = transfer.moveOn();
+        if (next) job.moveTo(next);
         const failure = await this.#attempts(core, job, terms);
         if (!failure) break;
         if (transfer.paused && failure.all.code === "cancelled") continue;
@@ -451,14 +483,16 @@ class Downloads {
   }
 
   /** One run of the core; resolves to its failure. */
-  async #attempts(core, job, { digests, adoptPart, expectedBytes }) {
+  async #attempts(core, job, { digests, adoptPart, expectedBytes, isNamed }) {
+    const { onExists = "overwrite" } = this.#options;
     try {
       return await core.run(
         new Fields({
           url: job.markedUrl,
           path: job.path,
           part: job.partName,
-          onExists: this.#options.onExists ?? "overwrite",
+          // Both replace nothing, and `rename` refuses a new URL.
+          onExists: onExists === "rename" && (isNamed || job.moved) ? "fail" : onExists,
           adopt: adoptPart,
           releaseBytes: expectedBytes,
           digests: rowsOf(digests),

@@ -87,9 +87,13 @@ test("a digest that cannot be read back for is an error of the call that asked f
   const sink = new StreamSink(new WritableStream({ write: (chunk) => void got.push(chunk) }));
   const first = engine.start({ url, to: sink });
   await until(() => got.length > 0);
-  const late = engine.start({ url, to: sink, sha256: true });
+  const late = engine.start({ url, to: sink, sha256: sha256(world.one) });
+  const asking = engine.start({ url, to: sink, sha256: true });
   release();
   await assert.rejects(late.done, { code: "Disk", message: /cannot be read back/ });
+  // One that is only asked for is left out.
+  const { warning, ...rest } = await asking.done;
+  assert.deepEqual([warning, rest.sha256], ["sha256 could not be computed: the bytes cannot be read back", undefined]);
   await first.done;
   assert.ok(world.one.equals(Buffer.concat(got)));
 });
@@ -482,4 +486,32 @@ test("bytes in memory are gone on with by the same object, whatever the options,
   assert.deepEqual(asked.map(({ headers }) => headers.range), ["bytes=0-", `bytes=${bytes}-`]);
   await assert.rejects(download(url, sink, QUICK), { code: "ForeignPart", message: /^sink \d+ already exists/ });
   await assert.rejects(download(url, Object.assign(new MemorySink("film"), { size: () => 5 }), QUICK), { code: "ForeignPart", message: /^film already exists/ });
+});
+
+test("a digest that was only asked for is left out where a sink that is resumed cannot be read, and one that is known has it start over", async () => {
+  for (const [options, restarts] of [[{ sha256: true }, 0], [{ digest: "md5" }, 0], [{ sha256: sha256(world.one) }, 1]]) {
+    const memory = new MemorySink();
+    const sink = { size: () => memory.size(), write: (chunk) => memory.write(chunk), truncate: (to) => memory.truncate(to) };
+    const engine = new Engine({ ...QUICK, folder: world.folder });
+    const first = engine.start({ url: `${origin}/film`, to: sink, ...options });
+    await begun(engine);
+    first.cancel();
+    await assert.rejects(first.done, { code: "cancelled" });
+    release();
+    const completed = [];
+    const summary = await engine.download(`${origin}/film`, sink, { ...options, onEvent: (event) => event.event === "completed" && completed.push(event) });
+    assert.equal(sha256(memory.bytes()), sha256(world.one));
+    const algorithm = options.digest ?? "sha256";
+    const warning = restarts ? undefined : `${algorithm} could not be computed: the bytes cannot be read back`;
+    assert.deepEqual([summary.restarts, summary.warning, completed[0].warning, summary.sha256], [restarts, warning, warning, restarts ? options.sha256 : undefined]);
+    hold();
+  }
+});
+
+test("what a sink of the program's own returns from commit is the warning, in its own words", async () => {
+  const completed = [];
+  const sink = Object.assign(new MemorySink("film"), { commit: () => new Error("the index is not written") });
+  release();
+  const { warning } = await download(`${origin}/film`, sink, { onEvent: (event) => event.event === "completed" && completed.push(event) });
+  assert.deepEqual([warning, completed[0].warning], ["the index is not written", "the index is not written"]);
 });
