@@ -164,11 +164,12 @@ export class Job {
   /** That of a user in the URL of another source. */
   #authorization;
 
-  constructor({ transfer, chosen, partName, ledger, platform }) {
+  /** `isFile`: its sink writes what a path or name stands for. */
+  constructor({ transfer, chosen, partName, ledger, platform, isFile }) {
     const { id, url, path, terms } = transfer;
     Object.assign(this, { transfer, id, url, path, partName, ledger, platform, call: transfer.call });
     this.ownSink = Boolean(chosen.own);
-    this.isFile = platform.isFile(chosen.sink);
+    this.isFile = isFile;
     this.part = new Part(this, chosen.sink, partName);
   }
 
@@ -226,8 +227,8 @@ export class Job {
 
   failed(failure) {
     // The query of its URL may be in a text by itself.
-    const { search } = new URL(this.url);
-    if (search.length > 1) failure.message = failure.message.replaceAll(search, "");
+    const [query] = /\?[^#]+/.exec(this.url) ?? [];
+    if (query !== undefined) failure.message = failure.message.replaceAll(query, "");
     this.#causes.set(failure.code, failure.cause);
     return failure;
   }

@@ -450,8 +450,9 @@ class Downloads {
     if (isRecord(record) && names(transfer.url, record.url)) transfer.url = record.url;
     if (record && transfer.terms.listed) Object.assign(transfer.terms, { ...wantedBy(record), ...given(transfer.terms) });
     // Only a file has its bytes under another name until it is complete.
-    const partName = this.#platform.isFile(sink) ? (this.#platform.partOf?.(path) ?? `${path}.part`) : path;
-    const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform });
+    const isFile = this.#platform.isFile(sink);
+    const partName = isFile ? (this.#platform.partOf?.(path) ?? `${path}.part`) : path;
+    const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform, isFile });
     job.sources = new Sources(job, transfer.terms, this.#options.maxDownloadAttempts ?? 5);
     sink.whenBroken?.((reason) => transfer.breakOff(reason));
     jobs.set(path, job);
