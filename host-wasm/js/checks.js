@@ -39,6 +39,7 @@ export const isUrl = (value) => typeof value?.href === "string" && typeof value.
 export function found(value) {
   if (typeof value === "string") return value.length <= 20 ? `"${value}"` : "a string";
   if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return `${value}n`;
   if (typeof value !== "object" || value === null) return String(value);
   if (Array.isArray(value)) return "an array";
   const name = value.constructor?.name;

@@ -40,7 +40,7 @@ export interface FetchResponse {
   arrayBuffer?(): Promise<ArrayBuffer>;
 }
 
-/** Options of an engine. Times in milliseconds, sizes in bytes; whole numbers from 0. Named as in the configuration of `regrip serve`. */
+/** Options of an engine. Times in milliseconds, sizes in bytes; whole numbers from 0, or from 1 for counts, timeouts and `lowSpeedWindowMs`. Named as in the configuration of `regrip serve`. */
 export interface Knobs {
   /** Downloads that transfer at the same time. Default 3, at least 1. */
   maxConcurrentDownloads?: number | undefined;
@@ -77,7 +77,7 @@ export interface Knobs {
    */
   progressResetBytes?: number | undefined;
   /** 4xx statuses worth another attempt, for example 408 and 425. */
-  extraRetryStatuses?: readonly number[] | undefined;
+  extraRetryStatuses?: Iterable<number> | undefined;
   /** What to do if the destination exists. Default `overwrite`. `rename` takes `file.1.bin`, `file.2.bin` and so on. */
   onExists?: "overwrite" | "fail" | "rename" | undefined;
 }
@@ -91,7 +91,10 @@ export interface Knobs {
 export interface Sink {
   /** Names the destination: the same URL and name take up the same download. A sink without a name is its own destination. */
   readonly name?: string;
-  /** Its bytes outlive the process or page, under that name: the ledger keeps a row for it. */
+  /**
+   * Its bytes outlive the process or page, under that name: the ledger keeps a row for it. In Node the row is `<name>.part.json` in the
+   * engine's folder, with `/` and `%` in the name percent-encoded.
+   */
   readonly persistent?: boolean;
   /** The current size in bytes. Called first, so open what must be opened here. */
   size(): number | Promise<number>;
@@ -159,6 +162,8 @@ export interface DownloadRecord {
   expectedBytes?: number;
   /** Names of the request headers, which a resume needs again. */
   headerNames?: string[];
+  /** Its bytes are in a sink of your own: it is continued by `resume(id, { to: sink })`. */
+  ownSink?: true;
   attempts: number;
   restarts: number;
   code?: string;
@@ -190,11 +195,11 @@ export interface Summary {
   bytes: number;
   attempts: number;
   restarts: number;
-  /** If one was requested. */
+  /** If it was requested and could be computed. */
   sha256?: string;
   /** `algorithm:hex`, if digests with other algorithms were requested. */
   digests?: string[];
-  /** What failed after the file was renamed, for example the sync of its folder. */
+  /** What failed after the file was renamed, for example the sync of its folder, or which requested digest could not be computed. */
   warning?: string;
 }
 
@@ -270,7 +275,8 @@ export interface JobOptions {
   sha256?: string | true | undefined;
   /**
    * `sha256:…`, `sha512:…`, `sha1:…` or `md5:…`, followed by the hexadecimal digits that the file must have; an algorithm alone
-   * computes its digest. If several are given, all must match.
+   * computes its digest. If several are given, all must match. Where the bytes of a resumed sink cannot be read back, a digest that is given
+   * has the download start over, and one that is only asked for is left out with a `warning`.
    */
   digest?: string | string[] | undefined;
   /** The size from another source. Used if the server sends none; if the two differ, the server's counts and an event reports it. */
@@ -343,7 +349,10 @@ export interface EngineBase<To> {
   /** Continues a download from `list()`. */
   start(record: Pick<DownloadRecord, "url" | "path"> & Partial<DownloadRecord> & Omit<JobOptions, "expectedBytes">): Download;
   download(url: Address, to: To, options?: JobOptions): Promise<Summary>;
-  /** Starts the downloads that an earlier page or process left unfinished, and resolves to them. */
+  /**
+   * Starts the downloads that an earlier page or process left unfinished, and resolves to them. One whose record or `headers` cannot be
+   * used is a download that has failed.
+   */
   resumeUnfinished(options?: ResumeOptions): Promise<Download[]>;
   /** Downloads that are running, unfinished, failed or cancelled. */
   list(): Promise<DownloadRecord[]>;
@@ -356,14 +365,17 @@ export interface EngineBase<To> {
   pause(id?: number): Promise<void>;
   /** Continues all paused downloads of this engine. */
   resume(): Promise<Download[]>;
-  /** Retries a failed or cancelled download with fresh attempt counts. */
-  retry(id: number, options?: JobOptions): Promise<Download>;
+  /** Retries a failed or cancelled download with fresh attempt counts. `to`: the sink, if the bytes are in one of your own. */
+  retry(id: number, options?: JobOptions & { to?: To | undefined }): Promise<Download>;
   /**
-   * Continues a download that is paused or not running, however it ended. `url` replaces the original URL; `to`: the sink, if the bytes
-   * are in one of your own.
+   * Continues a download that is paused or not running, however it ended. `url` replaces the original URL, and has to serve the same file; `to`: the
+   * sink, if the bytes are in one of your own.
+   *
+   * A paused download goes on for all who wait for it: `url` with its `headers`, `mirrors`, `onExpired`, `priority`, `expectedBytes` and `adoptPart` are for
+   * all of them, the digests, `signal` and `onEvent` are this call's own. To another origin only the `headers` given here are sent.
    */
   resume(id: number, options?: JobOptions & { url?: Address | undefined; to?: To | undefined }): Promise<Download>;
-  /** Removes a download that is not running, and its partial data. */
+  /** Removes a download that is not running, and its partial data. If that is in a sink of your own, only the record is removed. */
   remove(id: number): Promise<void>;
   /** Changes options: permits at once, the rest from each next attempt on. */
   configure(options: Knobs): Promise<void>;

@@ -1,6 +1,7 @@
 // One caller's view of a download: a promise, a signal, a digest, a listener and iterators of its own.
 import { RegripError, cancelled, digestMismatch } from "./errors.js";
 import { quietly } from "./host.js";
+import { algorithmOf } from "./terms.js";
 
 export class Download {
   /** Settles for this caller only. Nobody has to wait for it. */
@@ -27,8 +28,10 @@ export class Download {
     terms.signal?.addEventListener("abort", this.#abort, { once: true });
   }
 
-  static failed(error) {
+  /** One that failed before anything was asked. `about`: its id and path, if it has them. */
+  static failed(error, about) {
     const download = new Download({});
+    download.transfer = about;
     download.fail(error);
     return download;
   }
@@ -63,13 +66,21 @@ export class Download {
   refusal({ digests, digestError }) {
     for (const [algorithm, wanted] of this.terms.digests.map((digest) => digest.split(":"))) {
       const got = digests.get(algorithm);
-      if (got === undefined) {
+      if (got === undefined && wanted !== undefined) {
         const message = `the bytes cannot be read back for the ${algorithm} that was asked for`;
         return new RegripError(message, { code: "Disk", class: "permanent", cause: digestError });
       }
       if (wanted !== undefined && wanted !== got) return digestMismatch(algorithm, wanted, got);
     }
     return undefined;
+  }
+
+  /** A warning about digests that were only asked for, and for which the bytes could not be read. */
+  warningOf({ digests }, warning) {
+    const left = this.terms.digests.map(algorithmOf).filter((algorithm) => !digests.has(algorithm));
+    if (left.length === 0) return warning;
+    const own = `${left.join(", ")} could not be computed: the bytes cannot be read back`;
+    return warning === undefined ? own : `${warning}; ${own}`;
   }
 
   complete(summary) {

@@ -1,4 +1,5 @@
 // Errors: as the module gets them, and as a caller gets them when a download failed.
+import { withoutSecrets } from "./terms.js";
 
 /** What a download rejects with, see `common.d.ts`. */
 export class RegripError extends Error {
@@ -78,7 +79,8 @@ export function networkFailure(what, error) {
 }
 
 /** Returns true for a programming error, which no retry fixes. A broken connection is a TypeError too, with another message. */
-export function isMistake({ name, message } = {}) {
+export function isMistake(error) {
+  const { name, message } = error ?? {};
   if (name === "TypeError") return /is not (a |an |iterable)|cannot (read|set|convert|destructure)|expected .+ (to be|instance)/i.test(message);
   return name === "ReferenceError" || name === "SyntaxError" || name === "RangeError";
 }
@@ -88,9 +90,18 @@ function codeOf(error) {
   return typeof code === "string" ? code : String(error?.name ?? "");
 }
 
-/** An error's message, with the cause that Node's `fetch` hides one level down. */
+/** An error's message, with the cause that Node's `fetch` hides one level down. URLs in it are as they may be shown. */
 export function messageOf(error) {
-  const own = error?.message || String(error);
+  const own = error?.message || textOf(error);
   const cause = error?.cause?.message || error?.cause?.code;
-  return cause ? `${own}: ${cause}` : own;
+  return withoutSecrets(cause ? `${own}: ${cause}` : String(own));
+}
+
+/** Anything can be thrown, also what has no text. */
+function textOf(value) {
+  try {
+    return String(value);
+  } catch {
+    return "an object without a text";
+  }
 }

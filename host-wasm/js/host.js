@@ -1,7 +1,7 @@
 // The host: everything the module asks for, of one object. Nothing of it throws into the module.
 import { Failed, messageOf } from "./errors.js";
 import { Fields } from "./fields.js";
-import { MemoryLedger } from "./ledgers/memory.js";
+import { PassingLedger } from "./ledgers/passing.js";
 import { Line } from "./line.js";
 import { Part } from "./part.js";
 import { Request, crossing } from "./request.js";
@@ -16,7 +16,7 @@ export class Host {
   /** The downloads under way, by path. */
   jobs = new Map();
   /** Records of sinks whose bytes do not outlive this process. */
-  passing = new MemoryLedger();
+  passing = new PassingLedger();
   #ids = new Map();
   #lastId = 0;
 
@@ -29,16 +29,13 @@ export class Host {
     this.onEvent = onEvent;
   }
 
-  // ---- asked by the module ----
-
-  fields() {
-    return new Fields();
-  }
+  // ---- asked by the module, by `heldWeakly` ----
 
   tell({ all: event }) {
     if (event.digests) event.digests = event.digests.split(" ");
     const job = this.jobs.get(event.path);
     if (job) this.line.note(job, event);
+    if (event.event === "completed" && job?.warning !== undefined) event.warning = job.warning;
     if (event.event === "failed" && job?.sources.mayFollow(event.code)) job.held = event;
     else if (event.event === "cancelled" && job?.transfer.paused) this.#tellPaused(job, event);
     else this.pass(job, event);
@@ -125,11 +122,25 @@ export class Host {
   /** Nothing is known of this path any more. */
   forget(path) {
     this.#ids.delete(path);
+    this.passing.forget(path);
   }
 
   pathOf(id) {
     for (const [path, of] of this.#ids) if (of === id) return path;
   }
+}
+
+/** What the module may ask of a host. */
+const ASKED = ["tell", "turn", "maySendIfRange", "request", "part", "idOf", "load", "save"];
+
+/**
+ * A host as the module holds it, which the garbage collector cannot look into: so it keeps no engine alive that nobody else does.
+ * While a download is driven, who waits for the module's promise has the host.
+ */
+export function heldWeakly(host) {
+  const held = new WeakRef(host);
+  const asked = ASKED.map((name) => [name, (...given) => held.deref()?.[name](...given)]);
+  return { ...Object.fromEntries(asked), fields: () => new Fields() };
 }
 
 /** A download under way, as the host knows it. */
@@ -141,6 +152,10 @@ export class Job {
   held;
   /** Where it continues after an error of its source. */
   sources;
+  /** What its sink returned from `commit`, unless it is a file. */
+  warning;
+  /** True if its URL is no longer the one that it began with. */
+  moved = false;
   /** True if its record is worth keeping. */
   ofUse = true;
   /** What was thrown last on this side, by the code that the core was given for it. */
@@ -149,10 +164,12 @@ export class Job {
   /** That of a user in the URL of another source. */
   #authorization;
 
-  constructor({ transfer, chosen, partName, ledger, platform }) {
+  /** `isFile`: its sink writes what a path or name stands for. */
+  constructor({ transfer, chosen, partName, ledger, platform, isFile }) {
     const { id, url, path, terms } = transfer;
-    Object.assign(this, { transfer, id, url, path, partName, ledger, platform, mirrors: terms.mirrors, priority: terms.priority, call: transfer.call });
+    Object.assign(this, { transfer, id, url, path, partName, ledger, platform, call: transfer.call });
     this.ownSink = Boolean(chosen.own);
+    this.isFile = isFile;
     this.part = new Part(this, chosen.sink, partName);
   }
 
@@ -169,6 +186,14 @@ export class Job {
     return this.transfer.headers;
   }
 
+  get mirrors() {
+    return this.transfer.terms.mirrors;
+  }
+
+  get priority() {
+    return this.transfer.terms.priority;
+  }
+
   /** What is sent to its present URL. Another origin than the one that was asked for gets no secret of that one. */
   get headersSent() {
     const own = new Headers(this.headers);
@@ -181,6 +206,7 @@ export class Job {
   /** It continues from another source. */
   moveTo({ url, authorization }) {
     this.url = url;
+    this.moved = true;
     this.#authorization = authorization;
     this.held = undefined;
   }
@@ -200,6 +226,9 @@ export class Job {
   }
 
   failed(failure) {
+    // The query of its URL may be in a text by itself.
+    const [query] = /\?[^#]+/.exec(this.url) ?? [];
+    if (query !== undefined) failure.message = failure.message.replaceAll(query, "");
     this.#causes.set(failure.code, failure.cause);
     return failure;
   }
@@ -243,10 +272,11 @@ export class Job {
   }
 }
 
-/** Calls a listener; what it throws is its own matter. */
+/** Calls a listener; what it throws, or rejects with, is its own matter. */
 export function quietly(listener, event) {
   try {
-    listener?.(event);
+    const answer = listener?.(event);
+    if (typeof answer?.then === "function") answer.then(undefined, () => {});
   } catch {
     // ignored, as the types say
   }

@@ -10,7 +10,7 @@ import { initSync } from "./core.js";
 import { FileLedger } from "./ledgers/file.js";
 import { loadBy } from "./load.js";
 import { lock } from "./lock-file.js";
-import { nameOf, partPath } from "./paths.js";
+import { besides, nameOf, partPath, placeOf } from "./paths.js";
 import { on } from "./regrip.js";
 import { FileSink } from "./sinks/file.js";
 import { StreamSink } from "./sinks/stream.js";
@@ -47,7 +47,8 @@ const platform = {
   ledgerFor: ({ folder }) => new FileLedger(folder),
   isFile: (sink) => sink instanceof FileSink,
   partOf: partPath,
-  lock,
+  beside: besides,
+  lock: (path, folder = ".") => lock(placeOf(resolve(nameOf("folder", folder)), path)),
   exists: (path) =>
     lstat(path).then(
       () => true,

@@ -23,20 +23,22 @@ const NUMBERS = {
 /** Returns true for the name of an option of an engine. */
 export const isKnob = (name) => Object.hasOwn(NUMBERS, name) || ["connections", "onExists", "extraRetryStatuses"].includes(name);
 
-/** Splits options into those of an engine and the rest. An undefined option counts as missing. */
+/** Splits options into those of an engine and the rest. An undefined option counts as missing, and what can be iterated over once is kept as an array. */
 export function split(options) {
   if (options === null || typeof options !== "object") throw new TypeError(`options is ${found(options)}, expected an object`);
   const ofEngine = {};
   const rest = {};
   for (const [name, value] of Object.entries(options)) {
     if (isKnob(name)) {
-      if (value !== undefined) ofEngine[name] = value;
+      if (value !== undefined) ofEngine[name] = isList(value) ? [...value] : value;
     } else {
       rest[name] = value;
     }
   }
   return [ofEngine, rest];
 }
+
+const isList = (value) => typeof value === "object" && typeof value?.[Symbol.iterator] === "function";
 
 /** Options as the module takes them. */
 export function fieldsOf(options) {
@@ -47,9 +49,8 @@ export function fieldsOf(options) {
   if (options.connections !== undefined) all.connections = connections(options.connections);
   if (options.onExists !== undefined) all.onExists = oneOf("onExists", options.onExists, ["overwrite", "fail", "rename"]);
   if (options.extraRetryStatuses !== undefined) {
-    const given = options.extraRetryStatuses;
-    if (typeof given === "string" || typeof given?.[Symbol.iterator] !== "function") throw new TypeError(`extraRetryStatuses is ${found(given)}, expected an array of statuses`);
-    const statuses = [...given];
+    const statuses = options.extraRetryStatuses;
+    if (!Array.isArray(statuses)) throw new TypeError(`extraRetryStatuses is ${found(statuses)}, expected an array of statuses`);
     for (const status of statuses) whole("extraRetryStatuses", status, 400, 499);
     all.extraRetryStatuses = btoa(String.fromCharCode(...new Uint8Array(Uint16Array.from(statuses).buffer)));
   }

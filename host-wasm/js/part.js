@@ -124,7 +124,12 @@ export class Part {
 
   /** Answers with what went wrong after the sink gave the file its name, if anything did. */
   commit(replace) {
-    const text = (warning) => (warning instanceof Error ? messageOf(warning) : undefined);
+    const text = (warning) => {
+      if (!(warning instanceof Error)) return undefined;
+      if (this.#job.isFile) return messageOf(warning);
+      // The core would speak of a folder.
+      this.#job.warning = messageOf(warning);
+    };
     const commit = () => this.#sink.commit?.(replace);
     const digest = this.#lateDigest();
     return this.#call("rename", () => (digest ? digest().then(commit) : commit()), text, this.#job.path);

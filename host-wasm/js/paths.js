@@ -1,7 +1,7 @@
 // The names of the files beside a destination in Node. The part and its lock are named as the native regrip names them, so that each
 // finds what the other left.
 import { createHash } from "node:crypto";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { found, isUrl } from "./checks.js";
 
@@ -11,6 +11,15 @@ export function nameOf(what, given) {
   if (!isUrl(given)) throw new TypeError(`${what} is ${found(given)}, expected a path or a file: URL`);
   if (given.protocol !== "file:") throw new TypeError(`${what} has the scheme ${given.protocol.slice(0, -1)}, expected a path or a file: URL`);
   return fileURLToPath(given.href);
+}
+
+/**
+ * What the record and the lock of a destination lie beside: a path, or, for a sink of the program's own, a file of its name in the
+ * engine's folder.
+ */
+export function placeOf(folder, name) {
+  if (isAbsolute(name)) return name;
+  return `${folder}/${name.replace(/[%/\\\0]/g, encodeURIComponent)}`;
 }
 
 /** Longest file name, in bytes. */
@@ -37,6 +46,13 @@ export function recordPath(path) {
   const part = partPath(path);
   if (fits(`${basename(part)}.json.new`)) return `${part}.json`;
   return join(dirname(path), `${sha256(basename(path))}.part.json`);
+}
+
+/** The names that are kept for the partial data of a destination: part, record and lock, and what these are replaced by. */
+export function besides(path) {
+  const part = partPath(path);
+  const [record, lock] = [recordPath(path), lockPath(part)];
+  return [part, record, `${record}.new`, lock, `${lock}.new`, `${lock}.new.new`];
 }
 
 function fits(name) {

@@ -2,24 +2,26 @@
 //
 //   sinkFor(to, folder)   → { path, sink }; a path names the destination
 //   ledgerFor(options)    → a Ledger
-//   lock(path)            → { unlock(), check()? }; throws an error with code PartLocked
+//   lock(path, folder)    → { unlock(), check()? }; throws an error with code PartLocked
 //   exists(path)          → whether a finished file is there
 //   newHasher(algorithm, state) → { hasher, restored }
 //   places                → what `to` may be, for an error
 //   isFile(sink)          → whether it writes what a path or name stands for
 //   partOf(path)?         → the name of its part; else with `.part`
+//   beside(path)          → the names of its part and of what belongs to that
 //   whenOnline()          → a promise while there is no network, else undefined
 //   redirectsByHand       → whether `fetch` shows redirects
 //   cookies?              → the cookies of the process, for a `fetch` that keeps none
 //   addsIdentity          → whether `fetch` adds `accept-encoding: identity` to a range by itself
 //   maySendIfRange(url), sendNoIfRange(url)?, bootId()
 import { unlessAborted } from "./abort.js";
-import { found, isUrl, optional, refuseUnknown } from "./checks.js";
+import { found, isUrl, optional, refuseUnknown, signalGiven } from "./checks.js";
+import { claim, meeting } from "./claims.js";
 import { Download } from "./download.js";
 import { RegripError, cancelled, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
 import { resumableFetchBy } from "./fetch.js";
 import { Fields } from "./fields.js";
-import { Host, Job, quietly } from "./host.js";
+import { Host, Job, heldWeakly, quietly } from "./host.js";
 import { fieldsOf, split } from "./options.js";
 import { needed } from "./load.js";
 import { Sources } from "./sources.js";
@@ -28,11 +30,17 @@ import { Transfer } from "./transfer.js";
 
 const ENGINE_OPTIONS = ["ledger", "fetch", "onEvent", "folder"];
 const UNFINISHED = ["queued", "downloading", "waiting", "committing"];
+/** What a paused download takes anew from the call that resumes it, for all of its callers. */
+const CHANGED_BY_RESUME = ["priority", "mirrors", "onExpired", "expectedBytes", "adoptPart"];
 /** Under `rename`: `file.1.bin`, `file.2.bin` and so on. */
 const MOST_NAMES = 9_999;
 
 /** Sinks that a download of any engine writes to. */
 const inUse = new WeakSet();
+
+/** The end of a name that may be kept for partial data. */
+const BESIDE = /\.(part|lock)(\.json)?(\.new){0,2}$/;
+const AFTER_NAME = /\.part(\.json|\.lock)?(\.new){0,2}$/;
 
 /** Returns true if an engine is fetching a URL to a place at this moment. */
 const fetches = Symbol("fetches");
@@ -53,6 +61,7 @@ function downloadBy(Engine) {
   const engines = [];
   return (url, to, options = {}) => {
     const [own, { fetch, ledger, ...job }] = split(options);
+    fieldsOf(own); // refuses what is out of range, or cannot be compared below
     const text = JSON.stringify(Object.entries(own).sort());
     const alike = engines.filter((other) => other.fetch === fetch && other.ledger === ledger);
     let entry = alike.find(({ engine }) => engine[fetches](url, to)) ?? alike.find(({ options }) => options === text);
@@ -87,7 +96,6 @@ class Downloads {
   #unnamed = 0;
   #calls = 0;
   #sinks = new FinalizationRegistry((name) => {
-    this.#host.passing.remove(name);
     this.#host.forget(name);
   });
   /** Destinations are chosen one after the other, so that no two downloads choose the same. */
@@ -121,6 +129,7 @@ class Downloads {
     refuseOdd(given, "job");
     const { to, ...job } = given;
     const record = to === undefined && typeof job.path === "string" && typeof job.url === "string";
+    if (record && job.ownSink) return Download.failed(ownSink(job.path));
     const terms = { ...(record ? fromListed(job) : termsOf(job)), ...this.#sinkOf(record ? job.path : to) };
     return this.#enter(new Download(terms));
   }
@@ -134,10 +143,18 @@ class Downloads {
     refuseUnknown(options, ["headers", "signal", "onEvent", "onExpired"]);
     const { headers, ...job } = options;
     optional("headers", headers, "function");
+    for (const name of ["onEvent", "onExpired"]) optional(name, job[name], "function");
+    signalGiven(job.signal);
     const records = await this.#records(this.#host.ledger);
-    return records
-      .filter((record) => UNFINISHED.includes(record.status) && !this.#driven.has(record.path))
-      .map((record) => this.#resume(record, { headers: headers?.(record.url), ...job }));
+    const unfinished = records.filter((record) => UNFINISHED.includes(record.status) && !this.#driven.has(record.path));
+    return unfinished.map((record) => {
+      const { path, url } = record;
+      try {
+        return this.#resume(record, { headers: headers?.(url), ...job });
+      } catch (error) {
+        return Download.failed(error, { id: this.#host.idOf(path), path });
+      }
+    });
   }
 
   async list() {
@@ -161,12 +178,13 @@ class Downloads {
     return this.#sinkOf(path).sink.length?.().catch(() => {});
   }
 
-  #listed({ path, url, status, bytes, expectedBytes, attempts, restarts, code, error, headerNames }, length) {
+  #listed({ path, url, status, bytes, expectedBytes, attempts, restarts, code, error, headerNames, ownSink }, length) {
     const driven = this.#driven.get(path)?.facts;
     const moved = driven?.attempts > 0 ? driven.bytes : bytes;
     const facts = { id: this.#host.idOf(path), url: shown(url), path, status, bytes: length ?? moved, attempts, restarts };
     if (expectedBytes !== undefined) facts.expectedBytes = expectedBytes;
     if (headerNames) facts.headerNames = headerNames.split(",");
+    if (ownSink) facts.ownSink = true;
     if (status === "failed") Object.assign(facts, { code, error });
     return facts;
   }
@@ -195,19 +213,35 @@ class Downloads {
   async resume(id, options = {}) {
     refuseOdd(options);
     const paused = [...this.#driven.values()].filter((transfer) => transfer.paused?.isOver === false && (id === undefined || transfer.id === id));
-    if (id !== undefined && (paused.length === 0 || options.url !== undefined || options.to !== undefined)) return this.retry(id, options);
+    if (id !== undefined && paused.length === 0) return this.retry(id, options);
     const downloads = paused.map((transfer) => this.#join(transfer, options));
     return id === undefined ? downloads : downloads[0];
   }
 
-  /** Continues a paused download, for those who wait for it and for a new caller. */
-  #join(transfer, { signal, onEvent, ...rest }) {
-    refuseUnknown(rest, ["headers"]);
-    const { terms } = transfer;
-    const { headers } = termsOf({ url: terms.url, signal, onEvent, headers: rest.headers ?? terms.headers });
-    const download = new Download({ ...terms, headers, signal, onEvent, digests: [] });
-    transfer.add(download);
-    transfer.resume();
+  /** Continues a paused download, for those who wait for it and for a new caller, with what that one gives anew. */
+  #join(transfer, { url, to, ...options }) {
+    const { terms, path } = transfer;
+    const asked = termsOf({ url: url ?? transfer.url, ...options });
+    const moves = !names(asked.url, transfer.url);
+    const isAtHome = new URL(asked.url).origin === new URL(transfer.url).origin;
+    if (options.headers === undefined && asked.headers.length === 0 && isAtHome) asked.headers = transfer.headers;
+    const download = new Download({ ...terms, ...asked, url: moves ? asked.url : terms.url });
+
+    const destination = to === undefined ? terms : this.#sinkOf(to);
+    const conflict = transfer.conflict(asked);
+    if (!isSameDestination(terms, destination) || ![terms.path, path].includes(destination.path)) download.fail(destinationBusy(path, transfer.id, transfer.url));
+    else if (conflict) download.fail(digestConflict(...conflict));
+    else if (asked.signal?.aborted) {
+      download.left = { reason: asked.signal.reason };
+      download.fail(download.cancellation(transfer.facts));
+    } else {
+      const given = Object.keys(options).filter((name) => options[name] !== undefined && CHANGED_BY_RESUME.includes(name));
+      for (const name of given) terms[name] = asked[name];
+      this.#host.jobs.get(path)?.sources.change(terms);
+      if (moves) transfer.next = asked;
+      transfer.add(download);
+      transfer.resume();
+    }
     return download;
   }
 
@@ -215,10 +249,11 @@ class Downloads {
     const record = await this.#recordOf(id);
     const { path } = record;
     if (this.#driven.has(path)) throw wrongState(id, record.status);
-    const { sink, persistent } = this.#sinkOf(path);
-    const unlock = await this.#lock({ path, sink, persistent });
+    // The bytes in a sink of the program's own are not ours to remove, and a file of that name is another one's.
+    const sink = record.ownSink ? {} : this.#sinkOf(path).sink;
+    const unlock = await this.#lock({ path, sink, persistent: true });
     try {
-      if (record.claimed) await sink.remove();
+      if (record.claimed && !record.ownSink) await sink.remove();
       await this.#host.ledger.remove(path);
       this.#host.forget(path);
     } finally {
@@ -241,7 +276,7 @@ class Downloads {
   [fetches](url, to) {
     if (typeof to === "string" || isUrl(to)) {
       const known = this.#driven.get(this.#sinkOf(to).path);
-      return known !== undefined && URL.canParse(url) && names(termsOf({ url }).url, known.url);
+      return known?.terms.made && URL.canParse(url) && names(termsOf({ url }).url, known.url);
     }
     return [...this.#driven.values()].some(({ terms }) => terms.sink === to);
   }
@@ -253,7 +288,9 @@ class Downloads {
     if (options.mirrors === undefined && record.mirrors) options.mirrors = record.mirrors;
     if (headerNames && !options.headers) return Download.failed(missing(record));
     if (record.ownSink && to === undefined) return Download.failed(ownSink(path));
-    return this.start({ ...resumedBy(record, options), url: url ?? record.url, to: to ?? path, ...options });
+    const destination = this.#sinkOf(to ?? path);
+    const terms = termsOf({ ...resumedBy(record, options), url: url ?? record.url, ...options });
+    return this.#enter(new Download({ ...terms, ...destination, isNamed: destination.path === path }));
   }
 
   /** Has a caller wait for the transfer of its file, which is started unless it is under way. */
@@ -267,7 +304,7 @@ class Downloads {
       return download;
     }
     const known = this.#driven.get(terms.path);
-    const same = known !== undefined && names(terms.url, known.url);
+    const same = known !== undefined && isSameDestination(known.terms, terms) && names(terms.url, known.url);
     if (same && known.admits(terms)) {
       const conflict = known.conflict(terms);
       if (conflict === undefined) {
@@ -329,17 +366,55 @@ class Downloads {
   /** Chooses the destination and makes it this transfer's own. */
   async #begin(transfer, terms) {
     transfer.stopped.throwIfAborted();
-    const chosen = this.#options.onExists === "rename" ? await this.#freeName(terms, transfer) : terms;
+    // One that goes on has a name, also from another URL.
+    const chosen = this.#options.onExists === "rename" && !terms.isNamed ? await this.#freeName(terms, transfer) : terms;
     const busy = this.#busy(chosen.path, transfer);
     if (busy) throw destinationBusy(chosen.path, busy.id, busy.url);
     await this.#admit(chosen, transfer);
-    const unlock = await this.#lock(chosen, transfer);
+    const release = await this.#claim(chosen, transfer);
     try {
-      return { job: await this.#jobOf(transfer, chosen), unlock };
+      const unlock = await this.#lock(chosen, transfer);
+      try {
+        const unclaim = () => unlock().finally(release);
+        return { job: await this.#jobOf(transfer, chosen), unlock: unclaim };
+      } catch (error) {
+        await unlock();
+        throw error;
+      }
     } catch (error) {
-      await unlock();
+      release();
       throw error;
     }
+  }
+
+  /** Takes the destination and the names beside it, unless one of them is the other kind of name of another download. */
+  async #claim(chosen, transfer) {
+    const unfinished = await this.#keptFor(chosen);
+    const names = this.#besides(chosen);
+    const met = meeting(chosen.path, names);
+    if (!unfinished && !met) return claim(chosen.path, names);
+    const refused = met
+      ? kept(met.name, met.path, met.path === chosen.path ? "and the destination of another download" : "which is being downloaded")
+      : kept(chosen.path, unfinished, "whose download is unfinished");
+    this.#tellFailed(transfer, chosen.path, refused);
+    throw refused;
+  }
+
+  #besides({ path, sink, persistent }) {
+    return persistent && this.#platform.isFile(sink) ? this.#platform.beside(path) : [];
+  }
+
+  /** The unfinished download that keeps this name for its partial data. */
+  async #keptFor({ path, sink, persistent }) {
+    if (!persistent || !this.#platform.isFile(sink) || !BESIDE.test(path)) return undefined;
+    const { ledger } = this.#host;
+    const listed = await Promise.resolve().then(() => this.#records(ledger)).catch(() => []);
+    for (const other of [path.replace(AFTER_NAME, ""), ...listed.map((record) => record.path)]) {
+      if (!other || other === path || !this.#platform.beside(other).includes(path)) continue;
+      const record = await Promise.resolve(other).then((other) => ledger.load(other)).catch(() => {});
+      if (isRecord(record) && !record.ownSink) return other;
+    }
+    return undefined;
   }
 
   /** Refuses what no file can be, before anything is asked of the server. */
@@ -360,16 +435,24 @@ class Downloads {
     const { path, sink, persistent } = chosen;
     const { jobs, passing } = this.#host;
     const ledger = persistent ? this.#host.ledger : passing;
+    if (!persistent) passing.name(path, sink);
     const there = this.#options.onExists === "fail" && persistent && (await this.#platform.exists(path));
     // An error is left to the core, which loads it again.
     const record = await Promise.resolve(path).then((path) => ledger.load(path)).catch(() => {});
     if (there && !record) throw new RegripError(`${path} already exists`, { code: "DestinationExists", class: "permanent" });
+    // A file and a sink of the program's own may have one name.
+    if (persistent && isRecord(record) && Boolean(record.ownSink) !== Boolean(chosen.own)) {
+      throw record.ownSink ? ownSink(path) : destinationBusy(path, this.#host.idOf(path), record.url);
+    }
     transfer.id = this.#host.idOf(path);
     transfer.path = path;
+    transfer.moveOn();
     if (isRecord(record) && names(transfer.url, record.url)) transfer.url = record.url;
     if (record && transfer.terms.listed) Object.assign(transfer.terms, { ...wantedBy(record), ...given(transfer.terms) });
-    const partName = this.#platform.partOf?.(path) ?? `${path}.part`;
-    const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform });
+    // Only a file has its bytes under another name until it is complete.
+    const isFile = this.#platform.isFile(sink);
+    const partName = isFile ? (this.#platform.partOf?.(path) ?? `${path}.part`) : path;
+    const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform, isFile });
     job.sources = new Sources(job, transfer.terms, this.#options.maxDownloadAttempts ?? 5);
     sink.whenBroken?.((reason) => transfer.breakOff(reason));
     jobs.set(path, job);
@@ -383,6 +466,8 @@ class Downloads {
     try {
       for (;;) {
         while (transfer.paused) await this.#resumed(job);
+        const next = transfer.moveOn();
+        if (next) job.moveTo(next);
         const failure = await this.#attempts(core, job, terms);
         if (!failure) break;
         if (transfer.paused && failure.all.code === "cancelled") continue;
@@ -399,14 +484,16 @@ class Downloads {
   }
 
   /** One run of the core; resolves to its failure. */
-  async #attempts(core, job, { digests, adoptPart, expectedBytes }) {
+  async #attempts(core, job, { digests, adoptPart, expectedBytes, isNamed }) {
+    const { onExists = "overwrite" } = this.#options;
     try {
       return await core.run(
         new Fields({
           url: job.markedUrl,
           path: job.path,
           part: job.partName,
-          onExists: this.#options.onExists ?? "overwrite",
+          // Both replace nothing, and `rename` refuses a new URL.
+          onExists: onExists === "rename" && (isNamed || job.moved) ? "fail" : onExists,
           adopt: adoptPart,
           releaseBytes: expectedBytes,
           digests: rowsOf(digests),
@@ -466,7 +553,7 @@ class Downloads {
       if (inUse.has(sink)) throw Object.assign(new Error(`${path} is being written by another download of this process`), { code: "PartLocked" });
       inUse.add(sink);
       try {
-        const lock = persistent ? await this.#platform.lock(path) : undefined;
+        const lock = persistent ? await this.#platform.lock(path, this.#folder) : undefined;
         sink.lockedBy?.(lock);
         return async () => {
           sink.lockedBy?.();
@@ -517,7 +604,7 @@ class Downloads {
     if (!asked.persistent) return asked;
     for (let number = 0; number <= MOST_NAMES; number++) {
       const chosen = number === 0 ? asked : this.#sinkOf(numbered(asked.path, number));
-      if (this.#busy(chosen.path, transfer)) continue;
+      if (this.#busy(chosen.path, transfer) || meeting(chosen.path, this.#besides(chosen)) || (await this.#keptFor(chosen))) continue;
       const record = await this.#host.ledger.load(chosen.path);
       if (record ? isRecord(record) && names(asked.url, record.url) : !(await this.#platform.exists(chosen.path))) return chosen;
     }
@@ -526,8 +613,9 @@ class Downloads {
 
   #sinkOf(to) {
     const { path, sink } = this.#platform.sinkFor(to, this.#folder);
-    if (path !== undefined) return { path, sink, persistent: true };
+    if (path !== undefined) return { path, sink, persistent: true, made: true };
     if (typeof sink?.size !== "function" || typeof sink.write !== "function") throw new TypeError(`to is ${found(to)}, expected ${this.#platform.places}, or an object with size() and write()`);
+    optional("the sink's name", sink.name, "string");
     const persistent = Boolean(sink.persistent);
     if (persistent && !(sink.name && sink.flush)) throw new TypeError("a persistent sink has a name and flush()");
     const own = persistent && !this.#platform.isFile(sink);
@@ -549,10 +637,13 @@ class Downloads {
 
   async #loaded() {
     const core = await needed();
-    this.#core ??= new core.Core(fieldsOf(this.#options), this.#host);
+    this.#core ??= new core.Core(fieldsOf(this.#options), heldWeakly(this.#host));
     return this.#core;
   }
 }
+
+/** Returns true for one sink, and for one name that the engine itself makes sinks for. */
+const isSameDestination = (one, other) => one.sink === other.sink || Boolean(one.made && other.made);
 
 /** Ends a sink without all of its bytes. What that throws is the cause of an error that has none. */
 async function abandon(sink, reason, error) {
@@ -635,6 +726,11 @@ function destinationBusy(path, id, url) {
   return new RegripError(message, { code: "DestinationBusy", class: "permanent" });
 }
 
+function kept(name, path, why) {
+  const advice = "choose another name, or have the other download end first";
+  return new RegripError(`${name} is the name of the partial data of ${path}, ${why}`, { code: "DestinationBusy", class: "permanent", advice });
+}
+
 function missing({ headerNames, attempts, restarts, bytes }) {
   const message = `the download needs credentials that are not stored: ${headerNames}`;
   return new RegripError(message, { code: "CredentialsMissing", class: "permanent", attempts, restarts, bytes });
@@ -647,5 +743,5 @@ function digestConflict(first, second) {
 
 function ownSink(path) {
   const message = `the bytes of ${path} are in a sink of the program's own: give it as \`to\``;
-  return new RegripError(message, { code: "Disk", class: "permanent" });
+  return new RegripError(message, { code: "Disk", class: "permanent", advice: "call resume(id, { to: sink })" });
 }

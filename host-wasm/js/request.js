@@ -126,6 +126,8 @@ export class Request {
       Promise.resolve(this.#reader).then((reader) => reader?.cancel()).catch(() => {}); // for a `fetch` that ignores signals
     }
     this.#pieces = [];
+    // The promise holds memory of the module until it is settled.
+    this.#taker?.resolve(undefined);
     this.#taker = undefined;
   }
 

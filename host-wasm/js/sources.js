@@ -12,6 +12,8 @@ const EXPIRED = [401, 403, 410];
 
 export class Sources {
   #job;
+  #given;
+  /** Those that were not used yet. */
   #mirrors;
   #onExpired;
   /** How many URLs were supplied since bytes were last added, and the limit. */
@@ -24,9 +26,17 @@ export class Sources {
 
   constructor(job, { mirrors, onExpired }, most) {
     this.#job = job;
+    this.#given = mirrors;
     this.#mirrors = [...mirrors];
     this.#onExpired = onExpired;
     this.#most = most;
+  }
+
+  /** It was given others. */
+  change({ mirrors, onExpired }) {
+    if (mirrors !== this.#given) this.#mirrors = [...mirrors];
+    this.#given = mirrors;
+    this.#onExpired = onExpired;
   }
 
   /** Returns true if a download that failed with this code may continue from somewhere else. */

@@ -129,6 +129,15 @@ export const isRecord = (record) => typeof record?.url === "string" && STATUSES.
 /** A URL as it may be shown: its query may hold secrets. */
 export const shown = (url) => url.replace(/[?#].*$/s, "");
 
+/** A text with its URLs as they may be shown: without user, password, query and fragment. */
+export function withoutSecrets(text) {
+  return text.replace(/\b(https?:\/\/)([^\s"'`<>]+)/gi, (_, scheme, rest) => {
+    const [, address, hidden] = /^([^?#]*)(.*)$/s.exec(rest);
+    const ending = /[?#]/.test(hidden) ? /[),.:;\]}]*$/.exec(hidden)[0] : "";
+    return scheme + address.replace(/^[^/\\]*@/, "") + ending;
+  });
+}
+
 /** Returns true if `asked` is the URL `recorded`, or that URL as shown, without its query. */
 export function names(asked, recorded) {
   return asked === recorded || (!asked.includes("?") && asked === shown(recorded));

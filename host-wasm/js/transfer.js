@@ -19,6 +19,8 @@ export class Transfer {
   predecessor;
   /** Asks the core to end it; returns false if it is too late. */
   stopBy;
+  /** The terms that it continues with from another URL, once it is resumed. */
+  next;
   /** `{ over, isOver, resume() }` while it is paused, or is to be. */
   paused;
   /** Digests of the bytes by algorithm, once they are computed, or why one cannot be. */
@@ -36,6 +38,8 @@ export class Transfer {
   running = false;
   #callers = new Set();
   #headers;
+  /** Those for the URL that it was moved to, whoever waits. */
+  #moved;
   #accepted = false;
   #stopped = new AbortController();
 
@@ -57,8 +61,19 @@ export class Transfer {
   /** Those of the first caller who still waits, for every request. */
   get headers() {
     const [first] = this.#callers;
+    if (this.#moved) return this.#moved;
     if (first) this.#headers = first.terms.headers;
     return this.#headers;
+  }
+
+  /** Takes the next URL, with its headers, if there is one. */
+  moveOn() {
+    const { next } = this;
+    this.next = undefined;
+    if (!next) return undefined;
+    this.url = next.url;
+    this.#moved = next.headers;
+    return { url: next.url };
   }
 
   /** Returns true if another caller can still join it. */
@@ -139,7 +154,8 @@ export class Transfer {
     for (const download of this.#callers) {
       if (event.event === "failed" && this.#goesOn(download, event.code)) continue;
       const refusal = event.event === "completed" && download.refusal(this);
-      download.tell(refusal ? failureEvent("failed", event, refusal) : event);
+      const warning = event.event === "completed" ? download.warningOf(this, event.warning) : undefined;
+      download.tell(refusal ? failureEvent("failed", event, refusal) : warning === undefined ? event : { ...event, warning });
     }
   }
 
@@ -172,6 +188,8 @@ export class Transfer {
       const asked = [...new Set(download.terms.digests.map(algorithmOf))].filter((algorithm) => this.digests.has(algorithm));
       if (asked.includes("sha256")) own.sha256 = this.digests.get("sha256");
       if (asked.some((algorithm) => algorithm !== "sha256")) own.digests = asked.map((algorithm) => `${algorithm}:${this.digests.get(algorithm)}`);
+      const warning = download.warningOf(this, summary.warning);
+      if (warning !== undefined) own.warning = warning;
       const refusal = download.refusal(this);
       if (refusal) download.fail(refusal);
       else download.complete(own);

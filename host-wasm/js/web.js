@@ -51,6 +51,7 @@ const platform = {
     return { sink: to };
   },
   isFile: (sink) => sink instanceof OpfsSink,
+  beside: (path) => [`${path}.part`],
   ledgerFor: () => ("indexedDB" in globalThis ? new IndexedDbLedger() : new MemoryLedger()),
   lock,
   exists: async (path) => (await existing(path)) !== undefined,

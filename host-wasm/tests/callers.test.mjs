@@ -1,12 +1,12 @@
 // Several callers of one file, and several files of one URL: each call has its own promise, digest, signal, headers and events.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFile, readdir } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { Engine, MemorySink, StreamSink, download } from "../pkg/node.js";
+import { Engine, FileSink, MemorySink, StreamSink, download } from "../pkg/node.js";
 import { sha256 } from "./faultd.mjs";
 import { assertFile, prepareWorld, until, world } from "./world.mjs";
 
@@ -87,9 +87,13 @@ test("a digest that cannot be read back for is an error of the call that asked f
   const sink = new StreamSink(new WritableStream({ write: (chunk) => void got.push(chunk) }));
   const first = engine.start({ url, to: sink });
   await until(() => got.length > 0);
-  const late = engine.start({ url, to: sink, sha256: true });
+  const late = engine.start({ url, to: sink, sha256: sha256(world.one) });
+  const asking = engine.start({ url, to: sink, sha256: true });
   release();
   await assert.rejects(late.done, { code: "Disk", message: /cannot be read back/ });
+  // One that is only asked for is left out.
+  const { warning, ...rest } = await asking.done;
+  assert.deepEqual([warning, rest.sha256], ["sha256 could not be computed: the bytes cannot be read back", undefined]);
   await first.done;
   assert.ok(world.one.equals(Buffer.concat(got)));
 });
@@ -399,4 +403,115 @@ test("a download whose bytes are in a sink of the program's own goes on only wit
   await assert.rejects((await engine.resume(id)).done, { code: "Disk", message: /sink of the program's own/ });
   await (await engine.resume(id, { to: sink })).done;
   assert.ok(world.one.equals(sink.bytes()));
+});
+
+test("a listener that returns a promise may have it rejected", async () => {
+  const unhandled = [];
+  const note = (reason) => unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  const fail = async ({ event }) => {
+    throw new Error(`heard ${event}`);
+  };
+  const engine = new Engine({ folder: world.folder, onEvent: fail });
+  await engine.download(world.faultd.url("/1"), "film", { onEvent: fail });
+  await setTimeout(20);
+  process.off("unhandledRejection", note);
+  assert.deepEqual(unhandled, []);
+});
+
+test("a call joins only where its destination is the same one: one sink, or one name", async () => {
+  const url = world.faultd.url("/1");
+  const engine = new Engine({ folder: world.folder });
+  const path = join(world.folder, "film");
+  for (const [one, other] of [[new MemorySink("film"), new MemorySink("film")], [new MemorySink(path), "film"], ["film", new FileSink(path)], ["film", new MemorySink(path)]]) {
+    const [first, second] = await Promise.allSettled([engine.download(url, one), engine.download(url, other)]);
+    assert.deepEqual([first.value?.bytes, second.reason?.code], [world.one.length, "DestinationBusy"]);
+    if (one instanceof MemorySink) assert.equal(sha256(one.bytes()), sha256(world.one));
+    if (other instanceof MemorySink) assert.equal(other.size(), 0);
+  }
+  const sink = new MemorySink("film");
+  const joined = await Promise.all([engine.download(url, sink), engine.download(url, sink), download(url, path), download(url, path, { maxDownloadAttempts: 2 })]);
+  assert.ok(joined.every(({ bytes }) => bytes === world.one.length));
+});
+
+test("a persistent sink of the program's own may have any name, is one row, and is only forgotten by remove", async () => {
+  const names = ["own.bin", "s3://bucket/key", "a b", "100%", "../up", "x".repeat(300), "a\0b"];
+  const engine = new Engine({ ...QUICK, folder: world.folder });
+  for (const name of names) {
+    const sink = Object.assign(new MemorySink(name), { persistent: true });
+    const first = engine.start({ url: `${origin}/film`, to: sink });
+    await begun(engine);
+    const running = await engine.list();
+    assert.deepEqual(running.map(({ id, path, ownSink }) => [id, path, ownSink]), [[first.id, name, true]]);
+    first.cancel();
+    await assert.rejects(first.done, { code: "cancelled" });
+    assert.deepEqual((await readdir(world.folder)).map((name) => name.endsWith(".part.json")), [true]);
+
+    const later = new Engine({ ...QUICK, folder: world.folder });
+    const [record] = await later.list();
+    assert.deepEqual([record.path, record.ownSink], [name, true]);
+    await assert.rejects(later.start(record).done, { code: "Disk", advice: /resume\(id, \{ to: sink \}\)/ });
+    const bytes = sink.size();
+    release();
+    await (await later.retry(record.id, { to: sink })).done;
+    assert.equal(sha256(sink.bytes()), sha256(world.one));
+    assert.ok(bytes > 0);
+    assert.deepEqual([await later.list(), await readdir(world.folder)], [[], []]);
+    hold();
+  }
+  await assert.rejects(async () => engine.download(`${origin}/film`, Object.assign(new MemorySink(5), { persistent: true })), TypeError);
+
+  // A file beside that has the name of a part belongs to another program.
+  const sink = Object.assign(new MemorySink("own.bin"), { persistent: true });
+  const first = engine.start({ url: `${origin}/film`, to: sink });
+  await begun(engine);
+  first.cancel();
+  await assert.rejects(first.done, { code: "cancelled" });
+  await writeFile(place("own.bin.part"), "precious");
+  const later = new Engine({ ...QUICK, folder: world.folder });
+  await later.remove((await later.list())[0].id);
+  assert.deepEqual([await later.list(), await readdir(world.folder)], [[], ["own.bin.part"]]);
+  assert.ok(sink.size() > 0);
+});
+
+test("bytes in memory are gone on with by the same object, whatever the options, and no other call takes them for its own", async () => {
+  const url = `${origin}/film`;
+  const sink = new MemorySink();
+  const stop = new AbortController();
+  await assert.rejects(download(url, sink, { ...QUICK, signal: stop.signal, onEvent: ({ event }) => event === "progress" && stop.abort() }), { code: "cancelled" });
+  const bytes = sink.size();
+  release();
+  assert.equal((await download(url, sink, { ...QUICK, maxDownloadAttempts: 8 })).restarts, 0);
+  assert.equal(sha256(sink.bytes()), sha256(world.one));
+  assert.deepEqual(asked.map(({ headers }) => headers.range), ["bytes=0-", `bytes=${bytes}-`]);
+  await assert.rejects(download(url, sink, QUICK), { code: "ForeignPart", message: /^sink \d+ already exists/ });
+  await assert.rejects(download(url, Object.assign(new MemorySink("film"), { size: () => 5 }), QUICK), { code: "ForeignPart", message: /^film already exists/ });
+});
+
+test("a digest that was only asked for is left out where a sink that is resumed cannot be read, and one that is known has it start over", async () => {
+  for (const [options, restarts] of [[{ sha256: true }, 0], [{ digest: "md5" }, 0], [{ sha256: sha256(world.one) }, 1]]) {
+    const memory = new MemorySink();
+    const sink = { size: () => memory.size(), write: (chunk) => memory.write(chunk), truncate: (to) => memory.truncate(to) };
+    const engine = new Engine({ ...QUICK, folder: world.folder });
+    const first = engine.start({ url: `${origin}/film`, to: sink, ...options });
+    await begun(engine);
+    first.cancel();
+    await assert.rejects(first.done, { code: "cancelled" });
+    release();
+    const completed = [];
+    const summary = await engine.download(`${origin}/film`, sink, { ...options, onEvent: (event) => event.event === "completed" && completed.push(event) });
+    assert.equal(sha256(memory.bytes()), sha256(world.one));
+    const algorithm = options.digest ?? "sha256";
+    const warning = restarts ? undefined : `${algorithm} could not be computed: the bytes cannot be read back`;
+    assert.deepEqual([summary.restarts, summary.warning, completed[0].warning, summary.sha256], [restarts, warning, warning, restarts ? options.sha256 : undefined]);
+    hold();
+  }
+});
+
+test("what a sink of the program's own returns from commit is the warning, in its own words", async () => {
+  const completed = [];
+  const sink = Object.assign(new MemorySink("film"), { commit: () => new Error("the index is not written") });
+  release();
+  const { warning } = await download(`${origin}/film`, sink, { onEvent: (event) => event.event === "completed" && completed.push(event) });
+  assert.deepEqual([warning, completed[0].warning], ["the index is not written", "the index is not written"]);
 });

@@ -316,3 +316,25 @@ test("other options count from the next attempt on", async () => {
   await assertFile(join(world.folder, "film"), world.one);
   await assert.rejects(engine.configure({ maxDownloadAttempts: 0 }), RangeError);
 });
+
+test("a record that cannot be resumed is a download that fails, and the others are started", async () => {
+  const url = await serve();
+  const records = { bad: "ftp://host/film", headers: `${url}?headers`, thrown: `${url}?thrown`, good: `${url}?good` };
+  for (const [name, url] of Object.entries(records)) await writeFile(join(world.folder, `${name}.part.json`), JSON.stringify({ url, path: name, status: "downloading" }));
+  const engine = new Engine({ ...QUICK, folder: world.folder });
+  const headers = (url) => {
+    if (url.endsWith("thrown")) throw new Error("no headers");
+    return url.endsWith("headers") ? { "no name": "x" } : undefined;
+  };
+  await assert.rejects(engine.resumeUnfinished({ onEvent: 1 }), TypeError);
+  await assert.rejects(engine.resumeUnfinished({ signal: 1 }), TypeError);
+  const downloads = await engine.resumeUnfinished({ headers });
+  const ends = await Promise.all(downloads.map(async ({ id, path, done }) => [id > 0, path, await done.then(({ bytes }) => bytes, ({ message }) => message)]));
+  assert.deepEqual(ends.sort(([, one], [, other]) => (one < other ? -1 : 1)), [
+    [true, join(world.folder, "bad"), "url has the scheme ftp, expected http or https"],
+    [true, join(world.folder, "good"), SIZE],
+    [true, join(world.folder, "headers"), "headers has a name or value that no HTTP header can have"],
+    [true, join(world.folder, "thrown"), "no headers"],
+  ]);
+  await assertFile(join(world.folder, "good"), world.one);
+});

@@ -1,6 +1,7 @@
 // Node's file sink by itself.
 import assert from "node:assert/strict";
-import { mkdtemp, open, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import files, { link, mkdtemp, open, readFile, readdir, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -117,4 +118,68 @@ test("after a write that failed nothing is written beyond the hole", async (cont
   await assert.rejects(sink.close(), { code: "ENOSPC" });
   assert.deepEqual(starts, [0, batch.length]);
   assert.equal(await sink.size(), batch.length);
+});
+
+test("a file that has taken the part's name is neither committed nor removed", async () => {
+  for (const act of ["commit", "remove"]) {
+    await sink.open(true);
+    await sink.write(bytes(1000), 0);
+    await sink.flush();
+    await writeFile(join(folder, "other"), "precious");
+    await rename(join(folder, "other"), `${path}.part`);
+    await assert.rejects(sink[act](true), { message: "its name now belongs to another file" });
+    assert.deepEqual(await readdir(folder), ["file.part"]);
+    assert.equal(await readFile(`${path}.part`, "utf8"), "precious");
+    await sink.close();
+    await unlink(`${path}.part`);
+  }
+  await sink.open(true);
+  await unlink(`${path}.part`);
+  await assert.rejects(sink.commit(true), { message: "its name is gone" });
+  await symlink("elsewhere", `${path}.part`);
+  await assert.rejects(sink.remove(), { code: "ForeignPart" });
+  assert.deepEqual(await readdir(folder), ["file.part"]);
+});
+
+test("a file that got its second name before a crash loses the first one", async () => {
+  for (const replace of [true, false]) {
+    await sink.open(true);
+    await sink.write(bytes(1000), 0);
+    await sink.flush();
+    await link(`${path}.part`, path);
+    assert.equal(await sink.commit(replace), undefined);
+    assert.deepEqual(await readdir(folder), ["file"]);
+    await unlink(path);
+  }
+});
+
+/** Has this function of `node:fs/promises` be another one until the test is over. */
+function replaced(context, name, other) {
+  const own = files[name];
+  const use = (call) => {
+    files[name] = call;
+    syncBuiltinESMExports();
+  };
+  use(other);
+  context.after(() => use(own));
+}
+
+test("without hard links a new name is taken by an empty file, which the part replaces", async (context) => {
+  const refuse = async () => {
+    throw Object.assign(new Error("operation not permitted"), { code: "EPERM" });
+  };
+  replaced(context, "link", refuse);
+  await sink.open(true);
+  await sink.write(bytes(1000), 0);
+  assert.equal(await sink.commit(false), undefined);
+  assert.deepEqual(await readdir(folder), ["file"]);
+  assert.ok((await readFile(path)).equals(bytes(1000)));
+
+  await sink.open(true);
+  await assert.rejects(sink.commit(false), { code: "EEXIST" });
+  assert.deepEqual((await readdir(folder)).sort(), ["file", "file.part"]);
+  await unlink(path);
+  replaced(context, "rename", refuse);
+  await assert.rejects(sink.commit(false), { code: "EPERM" });
+  assert.deepEqual(await readdir(folder), ["file.part"]);
 });

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import * as core from "../pkg/core.js";
-import { Engine, MemorySink, retry } from "../pkg/node.js";
+import { Engine, MemorySink, download, resumableFetch, retry } from "../pkg/node.js";
 import { prepareWorld, world } from "./world.mjs";
 
 prepareWorld();
@@ -92,4 +92,37 @@ test("a thousand downloads leave the module's memory and the heap as they were",
   assert.ok(last.module - before.module <= PAGE, `the module's memory grew from ${before.module} to ${last.module} bytes`);
   assert.ok(Math.min(...left) < LEFT_BYTES, `each download left ${left} bytes on the heap, by round`);
   assert.equal((await readdir(world.folder)).length, (ROUNDS + 1) * ROUND * 0.6);
+});
+
+/** What a call that has an engine of its own may leave on the heap: an engine takes 4 KB. */
+const LEFT_OF_AN_ENGINE_BYTES = 512;
+
+test("an engine that nobody has any more is freed, and leaves nothing of its downloads", async () => {
+  await world.faultd.play({ files: { "/film": { versions: [SMALL] } } });
+  const url = world.faultd.url("/film");
+  const calls = [
+    async () => (await resumableFetch(url)).arrayBuffer(),
+    () => download(url, new MemorySink(), { fetch: (...asked) => fetch(...asked) }),
+  ];
+  for (const call of calls) {
+    const left = [];
+    let last;
+    for (let round = 0; round <= ROUNDS; round++) {
+      for (let number = 0; number < ROUND; number += AT_ONCE) await Promise.all(Array.from({ length: AT_ONCE }, call));
+      const now = await inUse();
+      if (last) left.push((now.heap - last.heap + now.module - last.module) / ROUND);
+      last = now;
+    }
+    assert.ok(Math.min(...left) < LEFT_OF_AN_ENGINE_BYTES, `each call left ${left} bytes, by round`);
+  }
+
+  const engines = [];
+  for (let number = 0; number < AT_ONCE; number++) {
+    const engine = new Engine({ folder: world.folder, onEvent: () => engine });
+    engines.push(new WeakRef(engine));
+    await engine.download(url, join(world.folder, `film ${number}`));
+  }
+  await inUse();
+  // The last one may still be on the stack.
+  assert.ok(engines.filter((engine) => engine.deref()).length <= 1);
 });

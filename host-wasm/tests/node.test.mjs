@@ -386,7 +386,7 @@ test("a sink that fails is closed, and the next one of its name takes over", asy
   };
 
   const failing = engine.download(faultd.url("/film"), broken);
-  await assert.rejects(failing, { code: "Disk", message: "cannot write film.part: broken" });
+  await assert.rejects(failing, { code: "Disk", message: "cannot write film: broken" });
   assert.deepEqual(broken.calls.filter((call) => call !== "flush"), ["close"]);
 
   await engine.download(faultd.url("/film"), sound);

@@ -146,3 +146,17 @@ test("URL objects do wherever a text does: the source, the file, the folder, a s
   assert.throws(() => new FileSink(new URL("http://host/film")), isNamed("path"));
   assert.throws(() => new FileLedger(1), isNamed("folder"));
 });
+
+test("statuses may be given by anything that can be iterated over, and count for their own call", async () => {
+  const asked = async (extraRetryStatuses) => {
+    const url = await serve([[{ status: { code: 408 } }]]);
+    const path = join(world.folder, `film ${extraRetryStatuses?.constructor.name}`);
+    await download(url, path, { retryBaseDelayMs: 1, retryMaxDelayMs: 2, extraRetryStatuses }).catch((error) => assert.equal(error.status, 408));
+    return (await world.faultd.gets("/film")).length;
+  };
+  function* generated() {
+    yield 408;
+  }
+  assert.deepEqual(await Promise.all([await asked(new Set([425])), await asked(new Set([408])), await asked(generated()), await asked([408])]), [1, 2, 2, 2]);
+  await assert.rejects(failing(() => download(URL_, "film", { maxDownloadBytes: 10n })), { name: "RangeError", message: "maxDownloadBytes is 10n, expected a whole number from 0" });
+});

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Engine, MemorySink } from "../pkg/node.js";
 import { sha256 } from "./faultd.mjs";
-import { ONE, assertFile, from, prepareWorld, until, world } from "./world.mjs";
+import { ONE, TWO, assertFile, from, prepareWorld, until, world } from "./world.mjs";
 
 prepareWorld();
 
@@ -68,7 +68,9 @@ test("a paused stream goes on too, and all downloads are paused and resumed toge
 });
 
 test("a cancel and an abort end a paused download, and another call takes it up", async () => {
-  const url = await serveFiles({ one: [STALL] });
+  // However much of it is received before each pause, the last one is not complete.
+  const stall = [{ stall: { after: 1_000_000 } }];
+  const url = await serveFiles({ one: [stall] });
   const engine = new Engine({ ...QUICK, folder: world.folder });
   const events = [];
   const stop = new AbortController();
@@ -86,12 +88,12 @@ test("a cancel and an abort end a paused download, and another call takes it up"
   assert.equal(events.at(-1).event, "cancelled");
   assert.deepEqual((await engine.list()).map(({ status }) => status), ["cancelled"]);
 
-  await serveFiles({ one: [STALL] });
+  await serveFiles({ one: [stall] });
   const second = await paused({ signal: stop.signal });
   stop.abort(new Error("enough"));
   await assert.rejects(second.done, { message: "enough" });
 
-  await serveFiles({ one: [STALL] });
+  await serveFiles({ one: [stall] });
   const third = await paused();
   // As natively: who asks for it again wants it.
   await Promise.all([engine.download(url("one"), "one"), third.done]);
@@ -148,4 +150,71 @@ test("an origin that is busy keeps no other from starting", async () => {
   await start(other("elsewhere").replace("127.0.0.1", "localhost")).done;
   for (const download of [moving, ...busy]) download.cancel();
   await Promise.allSettled([moving, ...busy].map(({ done }) => done));
+});
+
+test("a paused download is resumed with what the call gives anew: another URL, a digest, sources, a priority", async () => {
+  const url = await serveFiles({ one: [STALL], moved: [], gone: [[{ status: { code: 404 } }]], other: [] });
+  for (const onExists of ["overwrite", "rename", "fail"]) {
+    await world.faultd.play({ files: { "/one": { versions: [ONE], answers: [STALL] }, "/moved": { versions: [ONE] }, "/gone": { versions: [ONE], then: [{ status: { code: 404 } }] }, "/other": { versions: [TWO] } } });
+    const engine = new Engine({ ...QUICK, folder: world.folder, onExists });
+    const start = async (name) => {
+      const events = [];
+      const download = engine.start({ url: url("one"), to: name, headers: { authorization: "Bearer secret" }, onEvent: (event) => events.push(event) });
+      await at(events, "headers", 1);
+      await engine.pause(download.id);
+      await at(events, "waiting");
+      return download;
+    };
+    // Another URL, with headers of its own.
+    const name = `moved ${onExists}`;
+    const moved = await start(name);
+    const again = await engine.resume(moved.id, { url: url("moved"), headers: { "x-new": "1" }, sha256: sha256(world.one), priority: 3 });
+    const [first, second] = await Promise.all([moved.done, again.done]);
+    assert.deepEqual([first.path, first.url, first.sha256, second.sha256], [join(world.folder, name), url("moved"), undefined, sha256(world.one)]);
+    await assertFile(join(world.folder, name), world.one);
+    const asked = await world.faultd.gets("/moved");
+    assert.ok(from(asked[0]) > 0);
+
+    // A digest that is wrong is an error of its own caller.
+    await world.faultd.play({ files: { "/one": { versions: [ONE], answers: [STALL] }, "/other": { versions: [TWO] } } });
+    const digested = await start(`digested ${onExists}`);
+    const wrong = await engine.resume(digested.id, { sha256: "0".repeat(64) });
+    await assert.rejects(wrong.done, { code: "DigestMismatch" });
+    await digested.done;
+
+    // Sources: the first URL fails then.
+    await world.faultd.play({ files: { "/one": { versions: [ONE], answers: [STALL], then: [{ status: { code: 404 } }] }, "/moved": { versions: [ONE] }, "/other": { versions: [TWO] } } });
+    const mirrored = await start(`mirrored ${onExists}`);
+    const resumed = await engine.resume(mirrored.id, { mirrors: [url("moved")], onExpired: () => undefined });
+    await Promise.all([mirrored.done, resumed.done]);
+    await assertFile(join(world.folder, `mirrored ${onExists}`), world.one);
+
+    // What cannot be is refused, and the download stays as it is.
+    await world.faultd.play({ files: { "/one": { versions: [ONE], answers: [STALL] }, "/other": { versions: [TWO] } } });
+    const kept = await start(`kept ${onExists}`);
+    await assert.rejects(engine.resume(kept.id, { url: "ftp://host/" }), TypeError);
+    await assert.rejects(engine.resume(kept.id, { colour: 1 }), TypeError);
+    await assert.rejects((await engine.resume(kept.id, { to: "elsewhere" })).done, { code: "DestinationBusy" });
+    await assert.rejects((await engine.resume(kept.id, { signal: AbortSignal.abort() })).done, { name: "AbortError" });
+    assert.equal((await engine.list())[0].status, "paused");
+    await (await engine.resume(kept.id, { to: `kept ${onExists}`, url: url("one") })).done;
+    await assertFile(join(world.folder, `kept ${onExists}`), world.one);
+  }
+});
+
+test("a URL of another file is refused, and the record stays as it was", async () => {
+  const url = await serveFiles({ one: [STALL] });
+  await world.faultd.play({ files: { "/one": { versions: [ONE], answers: [STALL] }, "/other": { versions: [TWO] } } });
+  const engine = new Engine({ ...QUICK, folder: world.folder });
+  const events = [];
+  const first = engine.start({ url: url("one"), to: "one", onEvent: (event) => events.push(event) });
+  await at(events, "headers", 1);
+  await engine.pause(first.id);
+  await at(events, "waiting");
+  const [{ bytes }] = await engine.list();
+  await assert.rejects((await engine.resume(first.id, { url: url("other") })).done, { code: "DestinationBusy" });
+  const [record] = await engine.list();
+  assert.deepEqual([record.url, record.bytes], [url("one"), bytes]);
+  await (await engine.resume(record.id)).done;
+  await assertFile(join(world.folder, "one"), world.one);
 });

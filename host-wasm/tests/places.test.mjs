@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { mkdir, readFile, readdir, stat, symlink } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { test } from "node:test";
@@ -185,4 +185,100 @@ test("identity is the one coding that is asked for, whatever the caller's header
     server.close();
     server.closeAllConnections();
   }
+});
+
+test("what a fetch throws shows no secret of a URL, and may be nothing at all", async () => {
+  const url = `${await serve()}?token=SECRET`;
+  const heard = [];
+  const failed = async (thrown, options) => {
+    const engine = new Engine({ ...QUICK, maxDownloadAttempts: 2, folder: world.folder, onEvent: (event) => heard.push(event), fetch: thrown, ...options });
+    const error = await engine.download(url, "film").catch((error) => error);
+    heard.push({ message: error.message, advice: error.advice }, await engine.list());
+    return error;
+  };
+  const fetchError = (url) => Object.assign(new Error(`request to ${url} failed, reason: cut`), { name: "FetchError", code: "ECONNRESET" });
+  const { message } = await failed((url) => Promise.reject(fetchError(url)));
+  assert.match(message, /request to http:\/\/[^ ?]+\/film failed, reason: cut/);
+  await failed(() => Promise.reject(new TypeError("Failed to parse URL from https://user:SECRET@host/film?token=SECRET#SECRET", { cause: new Error("GET /film?token=SECRET") })));
+  await failed(() => Promise.reject(new TypeError("fetch failed", { cause: new Error("GET /film?token=SECRET") })));
+  let calls = 0;
+  await failed((...asked) => (calls++ === 0 ? fetch(...asked) : Promise.reject(fetchError(url))), { maxDownloadBytes: 1 });
+  heard.push(...(await Promise.all((await readdir(world.folder)).map((name) => readFile(join(world.folder, name), "utf8").then((text) => (name.endsWith(".json") ? { ...JSON.parse(text), url: undefined } : undefined))))));
+  assert.ok(heard.length > 10);
+  assert.doesNotMatch(JSON.stringify(heard), /SECRET/);
+
+  for (const nothing of [null, undefined, 0, Object.create(null)]) {
+    const error = await failed(() => Promise.reject(nothing));
+    assert.deepEqual([error.name, error.code, error.attempts], ["RegripError", "Network", 2]);
+  }
+});
+
+test("the names of an unfinished download's part, record and lock are no destinations", async () => {
+  const url = await serve([STALL]);
+  const stop = new AbortController();
+  const path = join(world.folder, "x");
+  await assert.rejects(download(url, path, { ...QUICK, signal: stop.signal, onEvent: ({ event }) => event === "progress" && stop.abort() }), { code: "cancelled" });
+  const part = await readFile(`${path}.part`);
+  const asked = (await world.faultd.gets("/film")).length;
+  for (const name of ["x.part", "x.part.json", "x.part.json.new", "x.part.lock", "x.part.lock.new", "x.part.lock.new.new"]) {
+    const events = [];
+    const failing = download(world.faultd.url("/2"), join(world.folder, name), { ...QUICK, onEvent: (event) => events.push(event) });
+    const message = `${join(world.folder, name)} is the name of the partial data of ${path}, whose download is unfinished`;
+    await assert.rejects(failing, { code: "DestinationBusy", class: "permanent", message, attempts: 0, advice: /choose another name/ });
+    assert.deepEqual(events.map(({ event, code }) => [event, code]), [["failed", "DestinationBusy"]]);
+  }
+  assert.equal((await world.faultd.gets("/film")).length, asked);
+  assert.deepEqual([await readFile(`${path}.part`), (await readdir(world.folder)).sort()], [part, ["x.part", "x.part.json"]]);
+  const { path: other } = await new Engine({ folder: world.folder, onExists: "rename" }).download(url, "x.part");
+  assert.equal(other, join(world.folder, "x.1.part"));
+
+  await download(url, path, QUICK);
+  await download(url, `${path}.part`, QUICK);
+  await Promise.all(["x", "x.part", "x.1.part"].map((name) => assertFile(join(world.folder, name), world.one)));
+
+  // A record of a long name is found by what is in it.
+  const long = join(world.folder, "y".repeat(252));
+  const again = new AbortController();
+  const slow = await serve([STALL]);
+  const engine = new Engine({ ...QUICK, folder: world.folder });
+  await assert.rejects(engine.download(slow, long, { signal: again.signal, onEvent: ({ event }) => event === "progress" && again.abort() }), { code: "cancelled" });
+  for (const name of [partPath(long), recordPath(long), lockPath(partPath(long))]) await assert.rejects(engine.download(slow, name), { code: "DestinationBusy" });
+});
+
+test("of two downloads of which one's part has the other one's name, the second is refused, by any engine", async () => {
+  for (const names of [["x", "x.part"], ["x.part", "x"]]) {
+    const url = await serve([STALL]);
+    const [first, second] = [0, 1].map(() => new Engine({ ...QUICK, folder: world.folder }));
+    const events = [];
+    const one = first.start({ url, to: names[0], onEvent: (event) => events.push(event) });
+    await until(() => events.some(({ event }) => event === "progress"));
+    for (const engine of [first, second]) {
+      const message = /x\.part is the name of the partial data of .*x, (which is being downloaded|and the destination of another download)$/;
+      await assert.rejects(engine.download(url, names[1]), { code: "DestinationBusy", message });
+    }
+    assert.equal((await world.faultd.gets("/film")).length, 1);
+    one.cancel();
+    await assert.rejects(one.done, { name: "AbortError" });
+    await first.remove(one.id);
+    const both = await Promise.allSettled([first.download(url, names[0]), second.download(url, names[1])]);
+    assert.deepEqual(both.map(({ status, reason }) => reason?.code ?? status).sort(), ["DestinationBusy", "fulfilled"]);
+    const [{ value }] = both.filter(({ value }) => value);
+    await assertFile(value.path, world.one);
+    assert.deepEqual(await readdir(world.folder), [basename(value.path)]);
+    await rm(value.path);
+  }
+});
+
+test("a damaged record is named, and the error says how to keep the partial data", async () => {
+  const url = await serve();
+  const path = join(world.folder, "film");
+  await writeFile(`${path}.part`, world.one.subarray(0, 1_000_000));
+  for (const text of ["{", "5", '{"url":5}', ""]) {
+    await writeFile(`${path}.part.json`, text);
+    const message = new RegExp(`film\\.part\\.json is no record of regrip, or damaged: move it away; then .adoptPart: true. continues`);
+    await assert.rejects(download(url, path, QUICK), { code: "Ledger", message });
+  }
+  await rm(`${path}.part.json`);
+  await download(url, path, { ...QUICK, adoptPart: true });
+  await assertFile(path, world.one);
 });

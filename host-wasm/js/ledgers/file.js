@@ -1,24 +1,24 @@
 // Records in files beside the parts: `<part>.json`, replaced as a whole.
 import { open, readFile, readdir, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { nameOf, partPath, recordPath } from "../paths.js";
+import { nameOf, partPath, placeOf, recordPath } from "../paths.js";
 
 const SUFFIX = ".part.json";
 
 export class FileLedger {
   #folder;
 
-  /** `list` looks into this folder. */
+  /** `list` looks into this folder, and what is no path is recorded there. */
   constructor(folder = ".") {
     this.#folder = resolve(nameOf("folder", folder));
   }
 
   async load(path) {
-    return read(recordPath(path), path);
+    return read(this.#nameOf(path), path);
   }
 
   async save(path, record) {
-    const name = recordPath(path);
+    const name = this.#nameOf(path);
     const fresh = `${name}.new`;
     const file = await open(fresh, "w", 0o600);
     try {
@@ -32,7 +32,7 @@ export class FileLedger {
   }
 
   async remove(path) {
-    await unlink(recordPath(path)).catch(unlessMissing);
+    await unlink(this.#nameOf(path)).catch(unlessMissing);
   }
 
   async list() {
@@ -46,11 +46,16 @@ export class FileLedger {
     }
     return records;
   }
+
+  #nameOf(path) {
+    return recordPath(placeOf(this.#folder, path));
+  }
 }
 
 /** The record in a file; its destination is the one that it names if that has this name of a record, else the one that the name says. */
 async function readListed(file) {
   const record = await read(file);
+  if (record?.ownSink && recordPath(placeOf(dirname(file), String(record.path))) === file) return record;
   const named = record && join(dirname(file), basename(String(record.path)));
   return record && at(record, recordPath(named) === file ? named : file.slice(0, -SUFFIX.length));
 }
@@ -58,9 +63,19 @@ async function readListed(file) {
 async function read(name, path) {
   const text = await readFile(name, "utf8").catch(unlessMissing);
   if (text === undefined) return undefined;
-  const record = JSON.parse(text);
-  if (typeof record?.url !== "string" || typeof record.status !== "string") throw new Error(`${name} is no record of regrip`);
+  const record = parsed(text);
+  if (typeof record?.url !== "string" || typeof record.status !== "string") {
+    throw new Error(`${name} is no record of regrip, or damaged: move it away; then \`adoptPart: true\` continues from the partial data`);
+  }
   return path === undefined ? record : at(record, path);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A record that was moved with its part belongs to its present path. */

@@ -12,6 +12,9 @@ const BATCH_BYTES = 1 << 20;
 // No link is followed: it could lead anywhere. A pipe is not waited for.
 const FLAGS = constants.O_RDWR | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
+/** What `link` fails with where a file system has no hard links, or not as many. */
+const HAS_NO_LINKS = ["EPERM", "EMLINK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EINVAL"];
+
 export class FileSink {
   /** The destination, absolute. */
   name;
@@ -71,9 +74,8 @@ export class FileSink {
   /** What a crash during `commit` left: our part, the very file at the destination, or nothing. */
   async find({ device, inode, size }) {
     const [part, destination] = await Promise.all([identityAt(this.#part), identityAt(this.name)]);
-    const same = (file) => file?.device === device && file.inode === inode;
-    if (same(part)) return "part";
-    if (same(destination) && (size ?? destination.size) === destination.size) {
+    if (isSame(part, { device, inode })) return "part";
+    if (isSame(destination, { device, inode }) && (size ?? destination.size) === destination.size) {
       await syncFolder(dirname(this.name)).catch(() => {}); // its process may have died before it did
       return "destination";
     }
@@ -119,26 +121,36 @@ export class FileSink {
 
   /** Gives the file its name. Without `replace` one that has it already is an EEXIST. Returns the error of what fails after that. */
   async commit(replace) {
-    await this.close(); // some systems rename no open file
+    const file = await this.#settled();
     await this.#lock?.check();
-    const there = await kindOf(this.name);
-    if (there !== undefined && there !== "a file") throw refused(this.name, there);
     let warning;
     const warn = (error) => (warning ??= error);
-    if (replace) {
-      await this.#rename();
-    } else {
-      await link(this.#part, this.name);
-      await unlink(this.#part).catch(warn);
+    try {
+      // The file stays open, so that no other one can be taken for it. Some systems rename no open file.
+      const own = identity(await file.stat({ bigint: true }));
+      await this.#refuseForeign(own);
+      if (process.platform === "win32") await this.close();
+      if (await this.#name(own, replace)) await unlink(this.#part).catch(warn);
+      await syncFolder(dirname(this.name)).catch(warn);
+    } catch (error) {
+      await this.close().catch(() => {});
+      throw error;
     }
-    await syncFolder(dirname(this.name)).catch(warn);
+    await this.close().catch(warn);
     return warning;
   }
 
+  /** Removes the part, unless another file has its name. */
   async remove() {
+    const own = this.#file && identity(await this.#file.stat({ bigint: true }));
+    const kind = await kindOf(this.#part);
+    if (kind !== undefined) {
+      if (kind !== "a file") throw foreign(this.#part, kind);
+      if (own) await this.#refuseForeign(own);
+      await this.#lock?.check();
+      await unlink(this.#part).catch(unlessMissing);
+    }
     await this.close().catch(() => {});
-    await this.#lock?.check();
-    await unlink(this.#part).catch(unlessMissing);
     await syncFolder(dirname(this.name));
   }
 
@@ -153,6 +165,38 @@ export class FileSink {
       this.#bytes = 0;
       this.#written = Promise.resolve();
       await file?.close();
+    }
+  }
+
+  /** Throws unless the part's name is that of the file that was written. */
+  async #refuseForeign(own) {
+    const named = await identityAt(this.#part);
+    if (!isSame(named, own)) throw new Error(named ? "its name now belongs to another file" : "its name is gone");
+  }
+
+  /** Gives the part the destination's name. Returns true if it has its old name, too. */
+  async #name(own, replace) {
+    const there = await kindOf(this.name);
+    if (there !== undefined && there !== "a file") throw refused(this.name, there);
+    // A process died between giving the second name and taking the first.
+    if (isSame(await identityAt(this.name), own)) return true;
+    if (replace) return this.#rename();
+    try {
+      await link(this.#part, this.name);
+      return true;
+    } catch (error) {
+      if (!HAS_NO_LINKS.includes(error.code)) throw error;
+    }
+    // Takes the name exclusively, by an empty file, and renames over that.
+    const taken = await open(this.name, "wx");
+    const empty = identity(await taken.stat({ bigint: true }));
+    await taken.close();
+    try {
+      await this.#rename();
+    } catch (error) {
+      const there = await identityAt(this.name).catch(() => {});
+      if (isSame(there, empty) && there.size === 0) await unlink(this.name).catch(() => {}); // the first error is reported
+      throw error;
     }
   }
 
@@ -227,6 +271,10 @@ async function mountOf(fd) {
 function identity({ dev, ino }) {
   const low = (number) => Number(BigInt.asUintN(53, number));
   return { device: low(dev), inode: low(ino) };
+}
+
+function isSame(one, other) {
+  return one?.device === other.device && one.inode === other.inode;
 }
 
 function foreign(path, what) {

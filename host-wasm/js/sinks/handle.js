@@ -29,7 +29,7 @@ export class HandleSink {
   commit() {
     return this.#file.commit(true);
   }
-  /** The partial data is kept in the file, so that another call with the same handle resumes from it. */
+  /** The partial data is kept, in the file if that was empty, so that another call with the same handle resumes from it. */
   abandon() {
     return this.#file.close();
   }

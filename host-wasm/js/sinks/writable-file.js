@@ -15,6 +15,10 @@ export class WritableFile {
   #base = 0;
   #size = 0;
   #tail = new Tail(KEPT_BYTES);
+  /** Size and time of a chosen file that has partial data of this page in it. What else is in it is replaced as a whole. */
+  #partial;
+  /** A chosen file has something else in it, which stays until the file is complete. */
+  #replaces = false;
 
   /** A private file by its name, or a file that the person chose. */
   constructor({ name, handle }) {
@@ -81,7 +85,9 @@ export class WritableFile {
   }
 
   async commit(replace) {
+    this.#replaces = false;
     await this.close();
+    this.#partial = undefined;
     if (this.#name !== undefined) await give(this.#part, this.#name, replace);
   }
 
@@ -91,10 +97,13 @@ export class WritableFile {
     if (await existing(this.#part)) await removeFile(this.#part);
   }
 
+  /** Puts what was written into the file, unless that would replace something else by a part. Then the copy stays open. */
   async close() {
     const writable = this.#writable;
+    if (!writable || this.#replaces) return;
     this.#writable = undefined;
-    await writable?.close();
+    await writable.close();
+    if (this.#name === undefined) this.#partial = stampOf(await this.#handle.getFile());
   }
 
   async #opened() {
@@ -103,9 +112,15 @@ export class WritableFile {
       const { folder, name } = await place(this.#part, true);
       this.#handle = await folder.getFileHandle(name, { create: true });
     }
-    this.#base = this.#size = (await this.#handle.getFile()).size;
-    this.#tail.cut(0);
+    const file = await this.#handle.getFile();
+    const keepExistingData = this.#name !== undefined || stampOf(file) === this.#partial;
     // Only Chromium knows `mode`. In other browsers each writer has a copy, and the one closed last replaces the file.
-    return (this.#writable = await this.#handle.createWritable({ keepExistingData: true, mode: "exclusive" }));
+    this.#writable = await this.#handle.createWritable({ keepExistingData, mode: "exclusive" });
+    this.#base = this.#size = keepExistingData ? file.size : 0;
+    this.#replaces = !keepExistingData && file.size > 0;
+    this.#tail.cut(0);
+    return this.#writable;
   }
 }
+
+const stampOf = ({ size, lastModified }) => `${size} ${lastModified}`;

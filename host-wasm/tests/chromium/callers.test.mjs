@@ -488,3 +488,24 @@ test("ten thousand waiters with random drops: first in, first out, and no permit
   assert.ok(got.ran >= 10_000 - got.dropped && got.ran <= 10_003 - got.dropped, JSON.stringify(got));
   assert.deepEqual([got.isInOrder, got.used, got.waiting], [true, 0, 0]);
 });
+
+test("the name of another download's part is no destination, nor is a sink of a name that is being downloaded", async () => {
+  const url = await serve([STALL]);
+  const page = await open();
+  const got = await page.evaluate(async (url) => {
+    const first = new regrip.Engine().start({ url, to: "x" });
+    for await (const { event } of first) if (event === "progress") break;
+    const engine = new regrip.Engine();
+    const running = [await failure(engine.download(url, "x.part"))];
+    first.cancel();
+    await failure(first.done);
+    const unfinished = await failure(engine.download(url, "x.part"));
+    const memory = new regrip.MemorySink("x");
+    const [file, sink] = await Promise.allSettled([engine.download(url, "x"), engine.download(url, memory)]);
+    const there = await sha256Of("x");
+    await engine.download(url, "x.part");
+    return { codes: [...running, unfinished, sink.reason].map(({ code }) => code), bytes: [file.value.bytes, memory.size()], there, part: await sha256Of("x.part"), names: await names() };
+  }, url);
+  const whole = sha256(world.one);
+  assert.deepEqual(got, { codes: ["DestinationBusy", "DestinationBusy", "DestinationBusy"], bytes: [SIZE, 0], there: whole, part: whole, names: ["x", "x.part"] });
+});

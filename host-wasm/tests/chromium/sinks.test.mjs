@@ -269,3 +269,31 @@ test("a private window whose getDirectory refuses is told the same", async () =>
   assert.equal(refused.code, "Disk");
   assert.match(refused.message, /no private file system.*MemorySink/);
 });
+
+test("a chosen file that has something in it keeps that until the new file is complete, and is gone on with whatever the options", async () => {
+  const url = await serve([STALL, [], [], STALL]);
+  const page = await open();
+  const got = await page.evaluate(async (url) => {
+    const seen = [];
+    for (const content of ["something else", ""]) {
+      const handle = await (await navigator.storage.getDirectory()).getFileHandle("chosen", { create: true });
+      const writable = await handle.createWritable();
+      await writable.write(content);
+      await writable.close();
+      const stop = new AbortController();
+      const onEvent = ({ bytes }) => bytes > 1_000_000 && stop.abort();
+      const { bytes } = await failure(regrip.download(url, handle, { signal: stop.signal, onEvent }));
+      const kept = (await handle.getFile()).size;
+      const { restarts } = await regrip.download(url, handle, { maxDownloadAttempts: 8 });
+      const there = await sha256(await handle.getFile());
+      // Once it is complete it is replaced, too.
+      if (content) await regrip.download(url, handle);
+      seen.push({ bytes, kept, restarts, there, again: await sha256(await handle.getFile()) });
+    }
+    return seen;
+  }, url);
+  const whole = sha256(world.one);
+  assert.deepEqual(got.map(({ there, again, restarts }) => [there, again, restarts]), [[whole, whole, 0], [whole, whole, 0]]);
+  assert.deepEqual(got.map(({ kept }) => kept), ["something else".length, got[1].bytes]);
+  assert.deepEqual((await world.faultd.gets("/film")).map(from), [0, got[0].bytes, 0, 0, got[1].bytes]);
+});

@@ -1,6 +1,6 @@
 // What the core's contract tests are run on: the package's own host, part, request and ledger, over sinks that a test brings.
 // `host-wasm/build --contract` puts this file beside them.
-import { Host, Job } from "./host.js";
+import { Host, Job, heldWeakly } from "./host.js";
 import { needed } from "./load.js";
 import { MemoryLedger } from "./ledgers/memory.js";
 import { Request } from "./request.js";
@@ -10,7 +10,7 @@ export const promises = async (contract) => (await needed()).promises(contract);
 
 /** Rejects with what does not hold. */
 export async function check(contract, promise, subject) {
-  return (await needed()).check(contract, promise, subject.host, subject);
+  return (await needed()).check(contract, promise, heldWeakly(subject.host), subject);
 }
 
 /**
@@ -37,7 +37,7 @@ export class Subject {
       const { platform, ledger } = this.host;
       const sink = this.sinkFor?.(path);
       const transfer = { id: this.#jobs.size + 1, url: "", path, headers: [], terms: { mirrors: [], priority: 0 }, algorithms: [], digests: new Map(), tell() {} };
-      const job = new Job({ transfer, chosen: { sink }, partName: `${path}.part`, ledger, platform });
+      const job = new Job({ transfer, chosen: { sink }, partName: `${path}.part`, ledger, platform, isFile: true });
       this.#jobs.set(path, Object.assign(job, { sink }));
     }
     return this.#jobs.get(path);
