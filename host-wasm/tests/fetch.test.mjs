@@ -188,7 +188,7 @@ test("it is bounded, and ends with the error of the last attempt", async () => {
 });
 
 test("an expired URL is replaced, and a clone reads the same bytes", async () => {
-  const url = await serve([[{ cut: { after: 2_000_000 } }], [{ status: { code: 403 } }]]);
+  const url = await serve([[{ cut: { after: 2_000_000 } }], [{ status: { code: 403 } }], [{ status: { code: 403 } }]]);
   const expired = [];
   const onExpired = (facts) => (expired.push(facts), new URL(`${url}?signature=2`));
   const response = await resumableFetch(url, { ...QUICK, onExpired });
