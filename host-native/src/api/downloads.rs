@@ -3,7 +3,7 @@
 use super::{Api, Handled};
 use crate::control::{AskedDownload, BATCH, parse_checksum};
 use crate::ledger::{AttemptLine, Download, LedgerEntry, NativeLedger};
-use crate::server::{Asked, Payload, Refusal, Reply, parsed};
+use crate::server::{Asked, Object, Payload, Refusal, Reply, parsed};
 use hyper::StatusCode;
 use hyper::header::LOCATION;
 use regrip_core::Checksum;
@@ -168,7 +168,7 @@ struct Wish {
 
 /// One or several.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "checksum has another type, expected a string or a list of strings")]
 enum Checksums {
     One(String),
     Several(Vec<String>),
@@ -221,7 +221,7 @@ pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
-    downloads: Vec<Wish>,
+    downloads: Vec<Object<Wish>>,
 }
 
 /// A batch of any length: a line for each download. They are added as they are received.
@@ -265,7 +265,7 @@ pub(super) async fn add_all<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked)
         if batch.downloads.len() > LARGEST_BATCH {
             return Err(Refusal::bad_request(format!("more than {LARGEST_BATCH} downloads")).about("downloads"));
         }
-        let wishes = batch.downloads.into_iter().map(Wish::read).enumerate().collect();
+        let wishes = batch.downloads.into_iter().map(|Object(wish)| wish.read()).enumerate().collect();
         reply.add(&api, wishes).await?;
         return Ok(Reply::json(&reply));
     };
