@@ -441,7 +441,7 @@ impl<L: NativeLedger> Control<L> {
     /// Cancels a running download, then deletes its row and part. A completed file stays.
     ///
     /// # Errors
-    /// `WrongState` if it is resumed at this moment, `PartLocked` while another process writes it,
+    /// `WrongState` if it is resumed at this moment or another worker commits it, `PartLocked` while another process writes it,
     /// `NoSuchDownload`, `Ledger`, `Disk`.
     pub(crate) async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.ledger().row(id).await?;
@@ -451,6 +451,13 @@ impl<L: NativeLedger> Control<L> {
             Err(error) => return Err(error),
         }
         self.ended(id).await;
+        if self.ledger().fleet().is_some() {
+            // What another worker commits, it finishes: its part is no longer this worker's to remove.
+            let row = self.ledger().row(id).await?;
+            if row.status == Status::Committing {
+                return Err(row.wrong_state());
+            }
+        }
         self.0.engine.remove(id).await?;
         self.call_hooks(&row);
         Ok(())
