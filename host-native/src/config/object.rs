@@ -458,6 +458,22 @@ fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     }
 }
 
+/// A secret that a request refers to, as a configuration does: by a variable of the environment or by a file.
+///
+/// # Errors
+/// Why there is none, without its text.
+pub(crate) fn secret_at(env: Option<&str>, file: Option<&str>) -> Result<Secret, String> {
+    let found = match (env, file) {
+        (Some(variable), None) => match std::env::var(variable) {
+            Ok(value) => line(&value),
+            Err(_) => return Err("expected the name of a variable that the environment has".to_owned()),
+        },
+        (None, Some(file)) => read(file).map_err(|why| format!("found a file, {why}"))?,
+        (Some(_), Some(_)) | (None, None) => return Err(EXPECTED.to_owned()),
+    };
+    Secret::checked(found).map_err(str::to_owned)
+}
+
 /// A secret without a byte order mark before it and the ends of lines after it.
 fn line(text: &str) -> String {
     let text = without_mark(text);

@@ -6,10 +6,10 @@ use super::connection::Rate;
 use super::cookies::Cookies;
 use super::dial::Dialer;
 use super::errors;
-use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOptions};
+use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOptions, UrlHeaders};
 use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
-use crate::sync::Replaceable;
+use crate::sync::{Replaceable, lock};
 use bytes::Bytes;
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -28,6 +28,7 @@ pub struct HttpTransport {
     client: Client,
     rate: Replaceable<Option<Rate>>,
     credentials: Replaceable<Vec<Credentials>>,
+    by_url: UrlHeaders,
     timeouts: Replaceable<Timeouts>,
     ahead: Mutex<Vec<Ahead>>,
 }
@@ -50,6 +51,7 @@ impl HttpTransport {
         let timeouts =
             Replaceable::new(Timeouts { connect: options.connect_timeout, headers: options.headers_timeout });
         let by_origin = Replaceable::new(options.credentials);
+        let by_url = UrlHeaders::new(Mutex::new(options.by_url));
         let backend = HyperClient {
             dialer: Dialer {
                 timeouts: timeouts.clone(),
@@ -65,11 +67,11 @@ impl HttpTransport {
             pool: Arc::new(Pool::default()),
         };
         let credentials =
-            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.by_url };
+            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: by_url.clone() };
         let cookies = Cookies::new(options.cookies);
         let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(cookies);
         let rate = Replaceable::new(rate);
-        HttpTransport { client, rate, credentials: by_origin, timeouts, ahead: Mutex::default() }
+        HttpTransport { client, rate, credentials: by_origin, by_url, timeouts, ahead: Mutex::default() }
     }
 
     /// Keeps the response to a GET of a whole file for the download that is about to ask for it.
@@ -100,6 +102,15 @@ impl HttpTransport {
             headers: Duration::from_millis(config.headers_timeout_ms),
         });
         self.credentials.replace(credentials);
+    }
+
+    /// Sends these headers with the requests for a URL, from the next one on; none if they are empty.
+    pub(crate) fn set_headers(&self, url: Url, headers: Vec<Header>) {
+        let mut by_url = lock(&self.by_url);
+        match headers.is_empty() {
+            true => by_url.remove(&url),
+            false => by_url.insert(url, headers),
+        };
     }
 
     /// Limits the rate of all bodies together, from the next chunk on.
