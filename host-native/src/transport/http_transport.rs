@@ -7,6 +7,8 @@ use super::cookies::Cookies;
 use super::dial::Dialer;
 use super::errors;
 use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOptions, UrlHeaders};
+#[cfg(feature = "fleet")]
+use super::redirect::StaysHere;
 use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
 use crate::sync::{Replaceable, lock};
@@ -158,9 +160,23 @@ impl HttpTransport {
         headers: &[Header],
         bytes: Bytes,
     ) -> Result<Response<HttpBody>, Error> {
-        let mut outgoing = RequestBuilder::new(method, parse(url)?).build();
-        outgoing.set_ext(WireBody(bytes));
-        add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
+        self.send(with_bytes(method, url, headers, bytes)?).await
+    }
+
+    /// As [`send_bytes`](Self::send_bytes), and a redirect is the response, whatever the method.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    #[cfg(feature = "fleet")]
+    pub(crate) async fn send_here(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header],
+        bytes: Bytes,
+    ) -> Result<Response<HttpBody>, Error> {
+        let mut outgoing = with_bytes(method, url, headers, bytes)?;
+        outgoing.set_ext(StaysHere);
         self.send(outgoing).await
     }
 
@@ -229,6 +245,13 @@ impl Transport for HttpTransport {
     }
 }
 
+fn with_bytes(method: Method, url: &str, headers: &[Header], bytes: Bytes) -> Result<surf::Request, Error> {
+    let mut outgoing = RequestBuilder::new(method, parse(url)?).build();
+    outgoing.set_ext(WireBody(bytes));
+    add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
+    Ok(outgoing)
+}
+
 fn parse(url: &str) -> Result<Url, Error> {
     Url::parse(url).map_err(|error| Error::Protocol(format!("invalid address: {error}")))
 }
@@ -261,8 +284,8 @@ fn no_head() -> Error {
     Error::Protocol("a response without a head".to_owned())
 }
 
-/// The fields beside those of the core: one names a file, one an upload to object storage.
-const OTHERS: [&str; 2] = ["content-disposition", "x-amz-meta-regrip-upload"];
+/// The fields beside those of the core: one names a file, one an upload to object storage, one the region of a bucket.
+const OTHERS: [&str; 3] = ["content-disposition", "x-amz-meta-regrip-upload", "x-amz-bucket-region"];
 
 /// The fields that are read.
 fn readable(headers: &HeaderMap) -> Headers {
