@@ -168,6 +168,7 @@ struct Wish {
     sha256: Option<String>,
     #[serde(alias = "digest", alias = "digests")]
     checksum: Option<Checksums>,
+    priority: Option<serde_json::Number>,
     paused: Option<bool>,
 }
 
@@ -188,6 +189,9 @@ struct SecretPlace {
     env: Option<String>,
     file: Option<String>,
 }
+
+/// The priorities are from this one's negative to this one.
+const HIGHEST_PRIORITY: u8 = 100;
 
 /// Headers of one download.
 const MOST_HEADERS: usize = 64;
@@ -219,9 +223,20 @@ impl Wish {
     }
 
     fn read(self) -> Result<AskedDownload, Refusal> {
-        let (checksums, headers) = (self.checksums()?, self.headers()?);
+        let (checksums, headers, priority) = (self.checksums()?, self.headers()?, self.priority()?);
         let Wish { url, mirrors, filename, folder, paused, .. } = self;
-        Ok(AskedDownload { url, mirrors, filename, folder, headers, checksums, paused: paused == Some(true) })
+        Ok(AskedDownload { url, mirrors, filename, folder, headers, priority, checksums, paused: paused == Some(true) })
+    }
+
+    fn priority(&self) -> Result<i8, Refusal> {
+        let Some(priority) = &self.priority else {
+            return Ok(0);
+        };
+        let priority = priority.as_i64().and_then(|priority| i8::try_from(priority).ok());
+        priority.filter(|priority| priority.unsigned_abs() <= HIGHEST_PRIORITY).ok_or_else(|| {
+            let expected = format!("priority is a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}");
+            Refusal::bad_request(expected).about("priority")
+        })
     }
 
     /// The headers, with the values that were referred to. No refusal has a value in it.

@@ -107,6 +107,9 @@ impl From<Refused> for Refusal {
             Refused::Folder(_) => {
                 Refusal::new(StatusCode::BAD_REQUEST, "FolderRefused", refused.to_string()).about("folder")
             }
+            Refused::Priority => {
+                Refusal::new(StatusCode::CONFLICT, "PriorityRefused", refused.to_string()).about("priority")
+            }
             Refused::Headers(_) => {
                 Refusal::new(StatusCode::CONFLICT, "HeadersRefused", refused.to_string()).about("headers")
             }

@@ -51,6 +51,8 @@ pub(crate) struct AskedDownload {
     pub(crate) folder: Option<String>,
     /// What its requests carry, to the origin of the URL only. In memory until it is complete or removed.
     pub(crate) headers: Vec<Header>,
+    /// Of those that wait, the highest is next. In memory, too.
+    pub(crate) priority: i8,
     /// The digests that it must have.
     pub(crate) checksums: Vec<Checksum>,
     /// It is not to be downloaded yet.
@@ -70,6 +72,9 @@ pub enum Refused {
     /// The folder.
     #[error("the folder was refused: {0}")]
     Folder(&'static str),
+    /// A priority where another worker may take the download.
+    #[error("priorities are not shared with the other workers, one of which may take the download")]
+    Priority,
     /// The headers.
     #[error("the headers were refused: {0}")]
     Headers(&'static str),
@@ -307,7 +312,7 @@ impl<L: NativeLedger> Control<L> {
         let wanted = self.wanted(asked)?;
         match accept(&self.0.engine, &wanted).await? {
             Acceptance::Drive(accepted, _) => {
-                self.keep_headers(accepted.id, asked);
+                self.keep_terms(accepted.id, asked);
                 match asked.paused {
                     true => match self.pause(accepted.id).await {
                         Ok(()) | Err(Error::WrongState { .. }) => {}
@@ -351,7 +356,7 @@ impl<L: NativeLedger> Control<L> {
             let ids = self.0.engine.accept_new(rows).await.unwrap_or_default();
             for ((place, wanted), id) in new.iter().zip(ids) {
                 if let Some(id) = id {
-                    self.keep_headers(id, &asked[*place]);
+                    self.keep_terms(id, &asked[*place]);
                     self.begin(&wanted.source, id);
                     results[*place] = Some(Ok(Accepted { id, known: false, is_first: true }));
                 }
@@ -389,6 +394,9 @@ impl<L: NativeLedger> Control<L> {
             Some(name) => SafeName::new(name)?,
             None => address::file_name(&url)?,
         };
+        if asked.priority != 0 && self.ledger().fleet().is_some() {
+            return Err(Refused::Priority);
+        }
         if !asked.headers.is_empty() {
             if self.ledger().fleet().is_some() {
                 return Err(Refused::Headers("they are never stored, and any worker may take the download"));
@@ -431,8 +439,9 @@ impl<L: NativeLedger> Control<L> {
         }
     }
 
-    /// Keeps the headers of a download until it is complete or removed, in place of those that it had.
-    fn keep_headers(&self, id: DownloadId, asked: &AskedDownload) {
+    /// Keeps the priority and the headers of a download until it is complete or removed, in place of those that it had.
+    fn keep_terms(&self, id: DownloadId, asked: &AskedDownload) {
+        self.0.engine.set_priority(id, asked.priority);
         if asked.headers.is_empty() {
             return;
         }
@@ -449,8 +458,13 @@ impl<L: NativeLedger> Control<L> {
         lock(&self.0.headers).insert(id, OwnHeaders { names, urls });
     }
 
-    /// Forgets the headers of a download.
-    pub(super) fn forget_headers(&self, id: DownloadId) {
+    /// Forgets the priority and the headers of a download.
+    pub(super) fn forget_terms(&self, id: DownloadId) {
+        self.0.engine.set_priority(id, 0);
+        self.forget_headers(id);
+    }
+
+    fn forget_headers(&self, id: DownloadId) {
         let mut all = lock(&self.0.headers);
         let Some(gone) = all.remove(&id) else {
             return;
@@ -551,7 +565,7 @@ impl<L: NativeLedger> Control<L> {
             }
         }
         self.0.engine.remove(id).await?;
-        self.forget_headers(id);
+        self.forget_terms(id);
         self.call_hooks(&row);
         Ok(())
     }

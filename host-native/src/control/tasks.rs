@@ -149,7 +149,7 @@ impl<L: NativeLedger> Control<L> {
             let result = self.drive_once(id).await;
             if result.is_ok() {
                 self.0.tasks.completed.count(begun.elapsed());
-                self.forget_headers(id);
+                self.forget_terms(id);
             }
             self.0.events.forget(id);
             self.0.tasks.tell(&End { id, result });
