@@ -165,12 +165,12 @@ impl Seat {
     ///
     /// # Cancel safety
     /// As [`Semaphore::acquire`].
-    pub(crate) async fn permit(&self, clock: &impl Clock, lane: Lane) -> Permit {
+    pub(crate) async fn permit(&self, clock: &impl Clock, lane: Lane, priority: i8) -> Permit {
         let origin = &self.origin;
         if let Some(permit) = origin.permits.try_acquire() {
             return permit;
         }
-        let mut acquire = pin!(origin.permits.acquire_in(lane));
+        let mut acquire = pin!(origin.permits.acquire_by(lane, priority));
         loop {
             // One that is not limited now may be so by then.
             let due = origin.due(clock.now());

@@ -58,7 +58,8 @@ pub struct Semaphore(Arc<Mutex<State>>);
 #[error("the number of permits is 0, expected at least 1")]
 pub struct ZeroPermits;
 
-/// Which of two queues to wait in. The first is served before the second; each one is first in, first out.
+/// Which of two queues to wait in. The first is served before the second; each one is first in, first out among those of one
+/// priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// For tasks that released their permit temporarily.
@@ -68,8 +69,11 @@ pub enum Lane {
     Arriving,
 }
 
-/// A position in the queue: lane, then ticket.
+/// A position in the queue: lane, then priority, then ticket. The priority is in the highest bits of the ticket.
 type Place = (Lane, u64);
+
+/// The bits of a position below its priority: more tickets than are ever given out.
+const PRIORITY_BITS: u32 = u64::BITS - u8::BITS;
 
 #[derive(Debug)]
 struct State {
@@ -113,7 +117,12 @@ impl Semaphore {
 
     /// Like [`acquire`](Self::acquire), in the given lane.
     pub fn acquire_in(&self, lane: Lane) -> Acquire {
-        Acquire { semaphore: self.clone(), lane, place: None }
+        self.acquire_by(lane, 0)
+    }
+
+    /// Like [`acquire_in`](Self::acquire_in). In a lane, higher priorities are served first; the others have 0.
+    pub fn acquire_by(&self, lane: Lane, priority: i8) -> Acquire {
+        Acquire { semaphore: self.clone(), lane, priority, place: None }
     }
 
     /// Returns a permit if one is free and nobody waits.
@@ -229,6 +238,7 @@ impl State {
 pub struct Acquire {
     semaphore: Semaphore,
     lane: Lane,
+    priority: i8,
     place: Option<Place>,
 }
 
@@ -247,11 +257,11 @@ impl Future for Acquire {
             drop(state);
             return Poll::Ready(Permit { semaphore });
         }
-        let lane = self.lane;
+        let (lane, rank) = (self.lane, i8::MAX.abs_diff(self.priority));
         let place = *self.place.get_or_insert_with(|| {
             let ticket = state.next_ticket;
             state.next_ticket += 1;
-            (lane, ticket)
+            (lane, (u64::from(rank) << PRIORITY_BITS) | ticket)
         });
         let replaced = state.wait(place, context.waker().clone());
         // Dropping a waker may drop a task, and with it a permit: do this outside the lock.

@@ -335,3 +335,23 @@ fn threads_share_it_without_losing_a_permit_or_a_wakeup() {
     }
     assert_eq!((semaphore.used(), semaphore.waiting()), (0, 0));
 }
+
+#[test]
+fn the_waiter_with_the_highest_priority_is_next_in_its_lane() {
+    let (semaphore, mut permit) = taken();
+    let waits = [
+        (Lane::Arriving, 0),
+        (Lane::Arriving, i8::MAX),
+        (Lane::Arriving, 5),
+        (Lane::Returning, i8::MIN),
+        (Lane::Arriving, i8::MIN),
+        (Lane::Arriving, 5),
+        (Lane::Returning, 0),
+    ];
+    let mut waiters = waits.map(|(lane, priority)| semaphore.acquire_by(lane, priority));
+    assert!(waiters.iter_mut().all(|waiter| poll(waiter).is_none()));
+    for turn in [6, 3, 1, 2, 5, 0, 4] {
+        drop(permit);
+        permit = poll(&mut waiters[turn]).expect("its turn");
+    }
+}

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -329,8 +330,8 @@ class Server:
         return hash
 
     def note(self, event, hash, data):
-        self.history.append({"id": next(self.numbers), "eventType": event, "downloadId": hash.upper(), "date": "2026-11-29T00:00:00Z",
-                             "sourceTitle": self.tracked[hash]["title"], "data": data})
+        self.history.append({"id": next(self.numbers), "eventType": event, "downloadId": hash.upper(),
+                             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "sourceTitle": self.tracked[hash]["title"], "data": data})
 
     def refresh(self):
         """One round of following the downloads."""

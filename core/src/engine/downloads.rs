@@ -101,6 +101,7 @@ impl<H: Host> Engine<H> {
             accepted: Mutex::default(),
             inserted: Mutex::default(),
             given_back: Mutex::default(),
+            priorities: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -113,6 +114,21 @@ impl<H: Host> Engine<H> {
     /// The name of this process in [claims](Ledger::claim); empty if its ledger has none.
     pub fn owner(&self) -> &str {
         &self.0.owner
+    }
+
+    /// The priority of a download: 0 unless another one was [set](Self::set_priority).
+    pub fn priority(&self, id: DownloadId) -> i8 {
+        self.0.priority(id)
+    }
+
+    /// Sets the priority of a download. Of the downloads that wait for a permit, those with the highest one are next. It holds from the
+    /// next time that the download begins to wait, until the process ends: no ledger keeps it.
+    pub fn set_priority(&self, id: DownloadId, priority: i8) {
+        let mut priorities = lock(&self.0.priorities);
+        match priority {
+            0 => priorities.remove(&id),
+            priority => priorities.insert(id, priority),
+        };
     }
 
     /// The number of permits in use.

@@ -97,6 +97,9 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     let moving = asked.and_then(|asked| asked.moving);
     let before = moving.filter(|moving| moving.url != job.row.new.source.url());
     let closed = close(&mut job, ended, before).await;
+    if !H::ALONE && job.row.status.is_complete() {
+        lock(&shared.priorities).remove(&id);
+    }
     if !H::ALONE {
         let could_not_be_driven = match &closed {
             Err(error) => matches!(**error, Error::PartLocked { .. }) || has_no_storage(&job, error),

@@ -77,9 +77,10 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, signal: &mut StopSignal) -
 /// Acquires the permit of the origin first and then the global one, so that the queue of a slow origin does not block others. If the
 /// origin became busy in the meantime, the download joins its queue again.
 async fn permits<H: Host>(shared: &Shared<H>, job: &Job<'_, H>, lane: Lane) -> Leave {
+    let priority = if H::ALONE { 0 } else { shared.priority(job.row.id) };
     loop {
-        let of_origin = job.seat.permit(job.host.clock(), lane).await;
-        let of_engine = shared.permits.acquire_in(lane).await;
+        let of_origin = job.seat.permit(job.host.clock(), lane, priority).await;
+        let of_engine = shared.permits.acquire_by(lane, priority).await;
         if let Some(inside) = job.seat.enter() {
             return Leave { _inside: inside, _of_origin: of_origin, _of_engine: of_engine };
         }

@@ -40,6 +40,8 @@ pub(super) struct Shared<H> {
     pub(super) inserted: Mutex<LiteMap<DownloadId, Box<Row>>>,
     /// By download: how often in a row this process gave it back because it could not drive it.
     pub(super) given_back: Mutex<LiteMap<DownloadId, u32>>,
+    /// By download: a priority that is not 0. Not used if the host is alone.
+    pub(super) priorities: Mutex<LiteMap<DownloadId, i8>>,
     /// By destination: its writer.
     pub(super) writers: Mutex<LiteMap<String, Writer>>,
 }
@@ -111,6 +113,10 @@ impl<H: Host> Shared<H> {
 }
 
 impl<H> Shared<H> {
+    pub(super) fn priority(&self, id: DownloadId) -> i8 {
+        lock(&self.priorities).get(&id).copied().unwrap_or_default()
+    }
+
     pub(super) fn config(&self) -> Arc<DownloadsConfig> {
         Arc::clone(&lock(&self.config))
     }

@@ -1,9 +1,11 @@
 //! `/api/downloads` and what is below it.
 
 use super::{Api, Handled};
+use crate::config::secret_at;
 use crate::control::{AskedDownload, BATCH, parse_checksum};
 use crate::ledger::{AttemptLine, Download, LedgerEntry, NativeLedger};
-use crate::server::{Asked, Payload, Refusal, Reply, parsed};
+use crate::server::{Asked, Object, Payload, Refusal, Reply, parsed};
+use crate::transport::Header;
 use hyper::StatusCode;
 use hyper::header::LOCATION;
 use regrip_core::Checksum;
@@ -160,15 +162,43 @@ struct Wish {
     #[serde(default)]
     mirrors: Vec<String>,
     filename: Option<String>,
+    folder: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, HeaderText>,
     sha256: Option<String>,
     #[serde(alias = "digest", alias = "digests")]
     checksum: Option<Checksums>,
+    priority: Option<serde_json::Number>,
     paused: Option<bool>,
 }
 
+/// The value of a header, or where it is.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = r#"a header is of another kind, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#
+)]
+enum HeaderText {
+    Here(String),
+    Elsewhere(Object<SecretPlace>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretPlace {
+    env: Option<String>,
+    file: Option<String>,
+}
+
+/// The priorities are from this one's negative to this one.
+const HIGHEST_PRIORITY: u8 = 100;
+
+/// Headers of one download.
+const MOST_HEADERS: usize = 64;
+
 /// One or several.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "checksum has another type, expected a string or a list of strings")]
 enum Checksums {
     One(String),
     Several(Vec<String>),
@@ -193,9 +223,45 @@ impl Wish {
     }
 
     fn read(self) -> Result<AskedDownload, Refusal> {
-        let checksums = self.checksums()?;
-        let Wish { url, mirrors, filename, paused, .. } = self;
-        Ok(AskedDownload { url, mirrors, filename, checksums, paused: paused == Some(true) })
+        let (checksums, headers, priority) = (self.checksums()?, self.headers()?, self.priority()?);
+        let Wish { url, mirrors, filename, folder, paused, .. } = self;
+        Ok(AskedDownload { url, mirrors, filename, folder, headers, priority, checksums, paused: paused == Some(true) })
+    }
+
+    fn priority(&self) -> Result<i8, Refusal> {
+        let Some(priority) = &self.priority else {
+            return Ok(0);
+        };
+        let priority = priority.as_i64().and_then(|priority| i8::try_from(priority).ok());
+        priority.filter(|priority| priority.unsigned_abs() <= HIGHEST_PRIORITY).ok_or_else(|| {
+            let expected = format!("priority is a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}");
+            Refusal::bad_request(expected).about("priority")
+        })
+    }
+
+    /// The headers, with the values that were referred to. No refusal has a value in it.
+    fn headers(&self) -> Result<Vec<Header>, Refusal> {
+        let refused = |why: String| Refusal::new(StatusCode::BAD_REQUEST, "HeadersRefused", why).about("headers");
+        if self.headers.len() > MOST_HEADERS {
+            return Err(refused(format!("more than {MOST_HEADERS} headers")));
+        }
+        let mut headers: Vec<Header> = Vec::new();
+        for (name, text) in &self.headers {
+            let header = match text {
+                HeaderText::Here(value) => Header::new(name, value),
+                HeaderText::Elsewhere(Object(SecretPlace { env, file })) => {
+                    let value = secret_at(env.as_deref(), file.as_deref());
+                    Header::new(name, value.map_err(|why| refused(format!("the value of a header: {why}")))?.reveal())
+                }
+            };
+            let header = header.map_err(|error| refused(error.to_string()))?;
+            if headers.iter().any(|before| before.name() == header.name()) {
+                return Err(refused("one of them is there twice".to_owned()));
+            }
+            headers.push(header);
+        }
+        headers.sort_by(|one, other| one.name().cmp(other.name()));
+        Ok(headers)
     }
 }
 
@@ -205,7 +271,9 @@ pub(crate) fn read_wish(json: &[u8]) -> Option<String> {
 }
 
 pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
-    let wish = asked.json::<Wish>().await?.read()?;
+    let wish = asked.json::<Wish>().await?;
+    // It may read files.
+    let wish = smol::unblock(move || wish.read()).await?;
     let _turn = api.turns.acquire().await;
     let control = api.control.clone();
     let accepted = api.change(async move { control.add(&wish).await }).await?;
@@ -221,7 +289,7 @@ pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
-    downloads: Vec<Wish>,
+    downloads: Vec<Object<Wish>>,
 }
 
 /// A batch of any length: a line for each download. They are added as they are received.
@@ -265,7 +333,8 @@ pub(super) async fn add_all<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked)
         if batch.downloads.len() > LARGEST_BATCH {
             return Err(Refusal::bad_request(format!("more than {LARGEST_BATCH} downloads")).about("downloads"));
         }
-        let wishes = batch.downloads.into_iter().map(Wish::read).enumerate().collect();
+        let wishes = batch.downloads.into_iter();
+        let wishes = smol::unblock(|| wishes.map(|Object(wish)| wish.read()).enumerate().collect()).await;
         reply.add(&api, wishes).await?;
         return Ok(Reply::json(&reply));
     };

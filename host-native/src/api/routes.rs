@@ -104,6 +104,15 @@ impl From<Refused> for Refusal {
             Refused::Credentials => {
                 Refusal::new(StatusCode::BAD_REQUEST, "CredentialsRefused", refused.to_string()).about("url")
             }
+            Refused::Folder(_) => {
+                Refusal::new(StatusCode::BAD_REQUEST, "FolderRefused", refused.to_string()).about("folder")
+            }
+            Refused::Priority => {
+                Refusal::new(StatusCode::CONFLICT, "PriorityRefused", refused.to_string()).about("priority")
+            }
+            Refused::Headers(_) => {
+                Refusal::new(StatusCode::CONFLICT, "HeadersRefused", refused.to_string()).about("headers")
+            }
             Refused::Address(error) => address(&error),
             Refused::Core(error) => error.into(),
         }

@@ -111,7 +111,7 @@ pub(crate) fn permissions(written: &str) -> Option<u32> {
 fn limit_rate(knob: &Node<'_>, notes: &mut Notes<'_>) -> Option<NonZeroU64> {
     let rate = written(knob).and_then(|rate| bytes_per_second(&rate));
     if rate.is_none() {
-        knob.refuse("bytes per second from 1 on, for example 500000 or \"2M\"", notes);
+        knob.refuse_word("bytes per second from 1 on, for example 500000 or \"2M\"", notes);
     }
     rate
 }
@@ -120,7 +120,7 @@ fn limit_rate(knob: &Node<'_>, notes: &mut Notes<'_>) -> Option<NonZeroU64> {
 fn file_mode(knob: &Node<'_>, notes: &mut Notes<'_>) -> Option<u32> {
     let mode = permissions(&text(knob, notes)?);
     if mode.is_none() {
-        knob.refuse("permissions in octal that let the owner read and write, for example \"0640\"", notes);
+        knob.refuse_word("permissions in octal that let the owner read and write, for example \"0640\"", notes);
     }
     mode
 }
@@ -165,7 +165,7 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes<'_>) -> (Dow
     if let Some(knob) = take("connectionsPerDownload") {
         match written(&knob).as_deref().and_then(Connections::parse) {
             Some(connections) => config.connections_per_download = connections,
-            None => knob.refuse("a number from 1 to 16, or \"auto\"", notes),
+            None => knob.refuse_word("a number from 1 to 16, or \"auto\"", notes),
         }
     }
     if let Some(knob) = take("extraRetryStatuses") {
@@ -177,7 +177,7 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes<'_>) -> (Dow
     {
         match name.parse() {
             Ok(algorithm) => config.digest = Some(algorithm),
-            Err(_) => knob.refuse("\"sha256\", \"sha512\", \"sha1\" or \"md5\"", notes),
+            Err(_) => knob.refuse_word("\"sha256\", \"sha512\", \"sha1\" or \"md5\"", notes),
         }
     }
     let on_exists_knob = take("onExists");
@@ -200,7 +200,7 @@ fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes<'_
     };
     match OnExists::named(&name) {
         Some(on_exists) => config.on_exists = on_exists,
-        None => knob.refuse("\"overwrite\", \"fail\" or \"rename\"", notes),
+        None => knob.refuse_word("\"overwrite\", \"fail\" or \"rename\"", notes),
     }
 }
 

@@ -22,4 +22,5 @@ pub use model::{
     Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, Postgres,
     ServerConfig, ShareKey, id_of,
 };
+pub(crate) use object::secret_at;
 pub use object::{Problem, Secret};

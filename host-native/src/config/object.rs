@@ -130,10 +130,11 @@ impl<'a> Block<'a> {
         Some(block)
     }
 
-    /// The value of a key.
+    /// The value of a key; of a duplicate one the first.
     pub(super) fn take(&mut self, name: &str) -> Option<Node<'a>> {
         let at = self.left.iter().position(|(_, property)| property.name.as_str() == name)?;
         let (_, property) = self.left.remove(at);
+        self.left.retain(|(_, property)| property.name.as_str() != name);
         Some(Node::new(&property.value, self.path(name)))
     }
 
@@ -189,6 +190,9 @@ impl<'a> Block<'a> {
 /// More of a number is not shown.
 const LONGEST_SHOWN: usize = 60;
 
+/// A longer text in the place of a word or a number is not shown. Keys and passwords that are worth something are longer.
+const LONGEST_WORD: usize = 10;
+
 /// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node<'a> {
@@ -224,6 +228,24 @@ impl<'a> Node<'a> {
             Value::BooleanLit(boolean) => boolean.value.to_string(),
             _ => self.kind().to_owned(),
         }
+    }
+
+    /// The value of a key that is never a secret. A long text is not shown: it may be one in the wrong place.
+    fn shown_in_full(&self) -> String {
+        let is_plain =
+            |text: &str| text.len() <= LONGEST_WORD && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        match self.value {
+            Value::StringLit(string) if !string.value.is_empty() && is_plain(&string.value) => {
+                format!("{:?}", string.value)
+            }
+            Value::NumberLit(number) => number.value.chars().take(LONGEST_SHOWN).collect(),
+            _ => self.shown(),
+        }
+    }
+
+    /// Notes that something else was expected, and what was found. Not for a key that may be a secret, nor for an object or a list.
+    pub(super) fn refuse_word(&self, expected: &str, notes: &mut Notes<'_>) {
+        self.refuse_found(&self.shown_in_full(), expected, notes);
     }
 
     /// Notes that something else was expected.
@@ -297,12 +319,7 @@ pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) ->
     };
     let fits = number.and_then(|number| N::try_from(number).ok());
     if fits.is_none() {
-        // A number in the place of another one is no secret.
-        let found = match node.value {
-            Value::NumberLit(number) => number.value.chars().take(LONGEST_SHOWN).collect(),
-            _ => node.shown(),
-        };
-        node.refuse_found(&found, "a whole number from 0 on", notes);
+        node.refuse_word("a whole number from 0 on", notes);
     }
     fits
 }
@@ -456,6 +473,22 @@ fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
             None
         }
     }
+}
+
+/// A secret that a request refers to, as a configuration does: by a variable of the environment or by a file.
+///
+/// # Errors
+/// Why there is none, without its text.
+pub(crate) fn secret_at(env: Option<&str>, file: Option<&str>) -> Result<Secret, String> {
+    let found = match (env, file) {
+        (Some(variable), None) => match std::env::var(variable) {
+            Ok(value) => line(&value),
+            Err(_) => return Err("expected the name of a variable that the environment has".to_owned()),
+        },
+        (None, Some(file)) => read(file).map_err(|why| format!("found a file, {why}"))?,
+        (Some(_), Some(_)) | (None, None) => return Err(EXPECTED.to_owned()),
+    };
+    Secret::checked(found).map_err(str::to_owned)
 }
 
 /// A secret without a byte order mark before it and the ends of lines after it.

@@ -134,7 +134,7 @@ fn import_server(node: &Node<'_>, roles: Roles, notes: &mut Notes<'_>) -> Option
         "radarr" => ImportServerKind::Radarr,
         "sonarr" => ImportServerKind::Sonarr,
         _ => {
-            kind.refuse(EXPECTED, notes);
+            kind.refuse_word(EXPECTED, notes);
             return None;
         }
     };
@@ -206,7 +206,7 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     if let Some(address) = &listen {
         match text(address, notes).map(|address| address.parse()) {
             Some(Ok(listen)) => server.listen = listen,
-            Some(Err(_)) => address.refuse("an address and a port, such as \"127.0.0.1:5225\"", notes),
+            Some(Err(_)) => address.refuse_word("an address and a port, such as \"127.0.0.1:5225\"", notes),
             None => {}
         }
     }

@@ -3,7 +3,7 @@
 use super::events::Events;
 use super::status::{ImportServers, Peers, Stubs, Troubles};
 use super::tasks::{DropOut, End, Tasks};
-use super::torrents::Torrents;
+use super::torrents::{Torrents, below, make_below};
 use crate::accept::{Acceptance, Wanted, accept, new_download};
 use crate::address::{self, BadAddress};
 use crate::config::Peer;
@@ -12,7 +12,9 @@ use crate::host::Workers;
 use crate::ledger::NativeLedger;
 use crate::peers::PeerClients;
 use crate::store::{destination, part_path};
+use crate::sync::lock;
 use crate::time::DurationCounts;
+use crate::transport::Header;
 use futures::stream::{self, StreamExt};
 use regrip_core::Checksum;
 use regrip_core::engine::{Accepted, NewUrl};
@@ -20,11 +22,13 @@ use regrip_core::error::chain;
 use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{DownloadId, Engine, Error, PeerId, Row, SafeName, Source, Status};
 use smol::Timer;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
+use url::Url;
 
 /// Between two signals to end: a task that has only begun misses the first.
 const END_EVERY: Duration = Duration::from_millis(20);
@@ -43,6 +47,12 @@ pub(crate) struct AskedDownload {
     pub(crate) mirrors: Vec<String>,
     /// Its name, if not the URL's last segment.
     pub(crate) filename: Option<String>,
+    /// The folder below the completed one that it goes to: a relative path.
+    pub(crate) folder: Option<String>,
+    /// What its requests carry, to the origin of the URL only. In memory until it is complete or removed.
+    pub(crate) headers: Vec<Header>,
+    /// Of those that wait, the highest is next. In memory, too.
+    pub(crate) priority: i8,
     /// The digests that it must have.
     pub(crate) checksums: Vec<Checksum>,
     /// It is not to be downloaded yet.
@@ -59,6 +69,15 @@ pub enum Refused {
     /// A URL with user and password.
     #[error("URLs with a user and password are refused: they would not be known after a restart")]
     Credentials,
+    /// The folder.
+    #[error("the folder was refused: {0}")]
+    Folder(&'static str),
+    /// A priority where another worker may take the download.
+    #[error("priorities are not shared with the other workers, one of which may take the download")]
+    Priority,
+    /// The headers.
+    #[error("the headers were refused: {0}")]
+    Headers(&'static str),
     /// The URL or the name.
     #[error(transparent)]
     Address(#[from] BadAddress),
@@ -86,8 +105,20 @@ pub(super) struct ControlInner<L: NativeLedger> {
     pub(super) tasks: Tasks,
     pub(super) completed: Option<PathBuf>,
     begin: OnceLock<Begin>,
+    /// The headers of downloads that were added with some.
+    headers: Mutex<HashMap<DownloadId, OwnHeaders>>,
     pub(super) settings_file: OnceLock<SettingsFile>,
 }
+
+/// The headers that a download was added with. The ledger has their names only. Those of one URL are the same for all its downloads.
+#[derive(Debug)]
+struct OwnHeaders {
+    names: Vec<String>,
+    urls: Vec<Url>,
+}
+
+/// Downloads with headers of their own.
+const MOST_WITH_HEADERS: usize = 10_000;
 
 /// The configuration's file, which the API changes.
 pub(crate) struct SettingsFile {
@@ -130,6 +161,7 @@ impl<L: NativeLedger> Control<L> {
             tasks: Tasks::default(),
             completed,
             begin: OnceLock::new(),
+            headers: Mutex::default(),
             settings_file: OnceLock::new(),
         }))
     }
@@ -280,6 +312,7 @@ impl<L: NativeLedger> Control<L> {
         let wanted = self.wanted(asked)?;
         match accept(&self.0.engine, &wanted).await? {
             Acceptance::Drive(accepted, _) => {
+                self.keep_terms(accepted.id, asked);
                 match asked.paused {
                     true => match self.pause(accepted.id).await {
                         Ok(()) | Err(Error::WrongState { .. }) => {}
@@ -323,6 +356,7 @@ impl<L: NativeLedger> Control<L> {
             let ids = self.0.engine.accept_new(rows).await.unwrap_or_default();
             for ((place, wanted), id) in new.iter().zip(ids) {
                 if let Some(id) = id {
+                    self.keep_terms(id, &asked[*place]);
                     self.begin(&wanted.source, id);
                     results[*place] = Some(Ok(Accepted { id, known: false, is_first: true }));
                 }
@@ -360,12 +394,23 @@ impl<L: NativeLedger> Control<L> {
             Some(name) => SafeName::new(name)?,
             None => address::file_name(&url)?,
         };
+        if asked.priority != 0 && self.ledger().fleet().is_some() {
+            return Err(Refused::Priority);
+        }
+        if !asked.headers.is_empty() {
+            if self.ledger().fleet().is_some() {
+                return Err(Refused::Headers("they are never stored, and any worker may take the download"));
+            }
+            if lock(&self.0.headers).len() >= MOST_WITH_HEADERS {
+                return Err(Refused::Headers("there are too many downloads with headers"));
+            }
+        }
         let given = |checksum: &Checksum| DigestRow::wanted(checksum.clone(), DigestSource::Caller);
         Ok(Wanted {
             source: Source::Url { url: url.into() },
             mirrors,
-            header_names: Vec::new(),
-            destination: destination(folder, name.as_str())?,
+            header_names: asked.headers.iter().map(|header| header.name().to_owned()).collect(),
+            destination: self.destination(folder, asked.folder.as_deref(), &name)?,
             release_size: None,
             digests: asked.checksums.iter().map(given).collect(),
             on_exists: self.0.engine.config().on_exists,
@@ -373,6 +418,67 @@ impl<L: NativeLedger> Control<L> {
             again: false,
             new_url: NewUrl::SamePath,
         })
+    }
+
+    /// The path of a file in a folder below the completed one, which is made if it is missing.
+    fn destination(&self, completed: &Path, folder: Option<&str>, name: &SafeName) -> Result<PathBuf, Refused> {
+        let Some(folder) = folder else {
+            return Ok(destination(completed, name.as_str())?);
+        };
+        const NOT_A_FOLDER: &str = "expected a folder, not a link or a file";
+        below(folder).map_err(|_| Refused::Folder("expected a relative path of plain names"))?;
+        let made = make_below(completed, folder).map_err(|(path, source)| match source.kind() {
+            io::ErrorKind::NotADirectory => Refused::Folder(NOT_A_FOLDER),
+            _ => Error::Disk { what: "create", path: path.display().to_string(), source: Some(source.into()) }.into(),
+        })?;
+        let path = destination(&made, name.as_str())?;
+        // Else it has become a link meanwhile.
+        match path == destination(completed, name.as_str())?.with_file_name(folder).join(name.as_str()) {
+            true => Ok(path),
+            false => Err(Refused::Folder(NOT_A_FOLDER)),
+        }
+    }
+
+    /// Keeps the priority and the headers of a download until it is complete or removed, in place of those that it had.
+    fn keep_terms(&self, id: DownloadId, asked: &AskedDownload) {
+        self.0.engine.set_priority(id, asked.priority);
+        if asked.headers.is_empty() {
+            return;
+        }
+        self.forget_headers(id);
+        let urls =
+            [&asked.url].into_iter().chain(&asked.mirrors).filter_map(|url| Some(address::parse_url(url).ok()?.0));
+        let mut urls: Vec<Url> = urls.collect();
+        let origin = urls.first().map(Url::origin);
+        urls.retain(|url| Some(url.origin()) == origin);
+        for url in &urls {
+            self.0.engine.host().transport.set_headers(url.clone(), asked.headers.clone());
+        }
+        let names = asked.headers.iter().map(|header| header.name().to_owned()).collect();
+        lock(&self.0.headers).insert(id, OwnHeaders { names, urls });
+    }
+
+    /// Forgets the priority and the headers of a download.
+    pub(super) fn forget_terms(&self, id: DownloadId) {
+        self.0.engine.set_priority(id, 0);
+        self.forget_headers(id);
+    }
+
+    fn forget_headers(&self, id: DownloadId) {
+        let mut all = lock(&self.0.headers);
+        let Some(gone) = all.remove(&id) else {
+            return;
+        };
+        for url in gone.urls {
+            if !all.values().any(|other| other.urls.contains(&url)) {
+                self.0.engine.host().transport.set_headers(url, Vec::new());
+            }
+        }
+    }
+
+    /// The names of the headers that a download was added with, as far as they are known.
+    pub(super) fn own_header_names(&self, id: DownloadId) -> Vec<String> {
+        lock(&self.0.headers).get(&id).map_or_else(Vec::new, |own| own.names.clone())
     }
 
     /// Resumes a failed or cancelled download with fresh bounds.
@@ -441,7 +547,7 @@ impl<L: NativeLedger> Control<L> {
     /// Cancels a running download, then deletes its row and part. A completed file stays.
     ///
     /// # Errors
-    /// `WrongState` if it is resumed at this moment, `PartLocked` while another process writes it,
+    /// `WrongState` if it is resumed at this moment or another worker commits it, `PartLocked` while another process writes it,
     /// `NoSuchDownload`, `Ledger`, `Disk`.
     pub(crate) async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.ledger().row(id).await?;
@@ -451,7 +557,15 @@ impl<L: NativeLedger> Control<L> {
             Err(error) => return Err(error),
         }
         self.ended(id).await;
+        if self.ledger().fleet().is_some() {
+            // What another worker commits, it finishes: its part is no longer this worker's to remove.
+            let row = self.ledger().row(id).await?;
+            if row.status == Status::Committing {
+                return Err(row.wrong_state());
+            }
+        }
         self.0.engine.remove(id).await?;
+        self.forget_terms(id);
         self.call_hooks(&row);
         Ok(())
     }

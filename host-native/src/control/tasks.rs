@@ -149,6 +149,7 @@ impl<L: NativeLedger> Control<L> {
             let result = self.drive_once(id).await;
             if result.is_ok() {
                 self.0.tasks.completed.count(begun.elapsed());
+                self.forget_terms(id);
             }
             self.0.events.forget(id);
             self.0.tasks.tell(&End { id, result });
@@ -177,7 +178,7 @@ impl<L: NativeLedger> Control<L> {
     /// The headers that a download's requests need but that are not known, comma separated.
     pub(super) fn missing(&self, row: &Row) -> Option<String> {
         let known = match &row.new.source {
-            Source::Url { .. } => Vec::new(),
+            Source::Url { .. } => self.own_header_names(row.id),
             Source::Peer { peer_id, .. } => self.0.peers.header_names(peer_id),
         };
         let names = row.new.header_names.iter();

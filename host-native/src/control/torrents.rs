@@ -8,6 +8,7 @@
 
 use crate::host::NativeHost;
 use crate::ledger::{ClientRecord, NativeLedger};
+use crate::store::is_object;
 use crate::sync::lock;
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
@@ -469,6 +470,30 @@ pub(crate) fn below(path: &str) -> Result<String, TorrentError> {
         true => Ok(path.to_owned()),
         false => Err(TorrentError::Folder(path.chars().take(100).collect())),
     }
+}
+
+/// The folder of a relative path of [safe names](below) in a folder, made if it is missing. No link is followed below that one.
+///
+/// # Errors
+/// The path that cannot be used, and why: `NotADirectory` if something else than a folder is there.
+pub(crate) fn make_below(folder: &Path, relative: &str) -> Result<PathBuf, (PathBuf, io::Error)> {
+    let mut path = folder.to_owned();
+    for name in relative.split('/').filter(|name| !name.is_empty()) {
+        path.push(name);
+        if is_object(&path) {
+            continue;
+        }
+        let made = match DirBuilder::new().create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.symlink_metadata() {
+                Ok(there) if there.is_dir() => Ok(()),
+                Ok(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "expected a folder, not a link or a file")),
+                Err(error) => Err(error),
+            },
+            made => made,
+        };
+        made.map_err(|error| (path.clone(), error))?;
+    }
+    Ok(path)
 }
 
 /// Peer and item of a URL of this server's own Torznab: `/torznab/download/{peerId}:{itemId}.torrent` at one of its `own`

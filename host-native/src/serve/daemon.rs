@@ -214,7 +214,11 @@ fn serve_on(
     let workers = Workers::new(limits.max_concurrent_downloads);
     let settings = Settings::new(config);
     let (send_ended, ended) = bounded(MOST_HOOKS);
-    let control = control(&settings, ledger.clone(), limits, proxies, send_ended, folder.path())?;
+    let control = control(&settings, ledger.clone(), limits, proxies, send_ended, folder.path(), &signals)?;
+    let Some(control) = control else {
+        tracing::info!("stopped before the storage answered");
+        return Ok(());
+    };
     let own = control.engine().host().store.own();
     own.add_database(&folder.ledger());
     own.add(&folder.lock_file());
@@ -297,6 +301,11 @@ async fn run_hooks(hooks: Arc<Hooks>, ended: Receiver<EndedDownload>, settings: 
     }
 }
 
+/// How long object storage may take to answer before the server starts.
+#[cfg(feature = "fleet")]
+const STORAGE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What downloads; `None` if the server is to end before it can.
 fn control<L: NativeLedger>(
     settings: &Settings,
     ledger: L,
@@ -305,7 +314,9 @@ fn control<L: NativeLedger>(
     ended: Sender<EndedDownload>,
     #[cfg_attr(not(feature = "fleet"), allow(unused_variables, reason = "object storage has locks there"))]
     folder: &Path,
-) -> Result<Control<L>, ServeError> {
+    #[cfg_attr(not(feature = "fleet"), allow(unused_variables, reason = "only object storage is waited for"))]
+    signals: &Receiver<ServerSignal>,
+) -> Result<Option<Control<L>>, ServeError> {
     let config = settings.get();
     let events = Events::default();
     let options = TransportOptions {
@@ -322,7 +333,16 @@ fn control<L: NativeLedger>(
         let policy = limits.retry_policy().map_err(|error| ServeError::Storage(error.to_string()))?;
         let objects = ObjectStore::new(s3, options.clone(), policy, ledger.uploads(), folder.to_owned(), &prefix);
         if is_object(completed) {
-            smol::block_on(objects.check(&format!("{prefix}name"))).map_err(ServeError::Storage)?;
+            let name = format!("{prefix}name");
+            let checked = async { Some(objects.check(&name, Some(STORAGE_WITHIN)).await) };
+            let ended = async {
+                while let Ok(ServerSignal::Reload) = signals.recv().await {} // the configuration has just been read
+                None
+            };
+            let Some(checked) = smol::block_on(checked.or(ended)) else {
+                return Ok(None);
+            };
+            checked.map_err(ServeError::Storage)?;
             store.objects = Some(objects);
         }
     }
@@ -342,7 +362,7 @@ fn control<L: NativeLedger>(
     if let Some(watch) = config.downloads.as_ref().and_then(|downloads| downloads.watch.clone()) {
         control.stubs().watch(watch);
     }
-    Ok(control)
+    Ok(Some(control))
 }
 
 /// The key that opens the API, if there is one.

@@ -5,11 +5,12 @@
 //!
 //! Registration is here too: a server that cannot be reached is asked again.
 //!
-//! Invariants: a download is taken for imported, and a file for superfluous, only because a server said so. A server that is
-//! down delays no other server. What is asked and read is bounded.
+//! Invariants: a download is taken for imported, and a file for superfluous, only because a server said so, and only by an import
+//! that is not older than its completion: a server's history also has those of earlier downloads of the same name or hash. A server
+//! that is down delays no other server. What is asked and read is bounded.
 
 use super::claims::PeerItem;
-use super::import_server::{OwnEntry, call, register, seen};
+use super::import_server::{OwnEntry, ServerClock, call, call_noting_time, register, seen};
 use super::service::Service;
 use crate::config::{Config, ImportServer, ImportServerKind};
 use crate::control::{CLIENT_PREFIX, ServerCard, StubPlace, Torrent, hash_of};
@@ -26,7 +27,7 @@ use smol::future::FutureExt;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use surf::http::Method;
 
 /// Downloads that are asked about at once: those that changed last.
@@ -38,6 +39,9 @@ const MOST_PAGES: usize = 10;
 const LONGEST_REASON: usize = 500;
 /// How often a server is asked for a release that it does not have in its queue.
 const MOST_ASKED: u32 = 60;
+
+/// What two clocks may differ by, once the server's is corrected: its `Date` and the dates of its history are whole seconds.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// Between two attempts to register, at first and at most.
 const FIRST_REST: Duration = Duration::from_secs(5);
@@ -53,8 +57,8 @@ struct Page {
 /// What a server said of a download.
 #[derive(Default)]
 struct ServerAnswer {
-    /// Hashes and paths of what it imported; `None` if it did not answer.
-    imported: Option<HashSet<String>>,
+    /// The last import by hash and by path, by our clock; `None` if it did not answer.
+    imported: Option<HashMap<String, SystemTime>>,
     /// By hash.
     queue: Option<HashMap<String, QueueItem>>,
 }
@@ -146,7 +150,8 @@ async fn settle<L: NativeLedger>(
             continue;
         };
         let path = service.seen_by(server, &entry.row.new.destination);
-        if imported.contains(hash) || path.is_some_and(|path| imported.contains(&path)) {
+        let imports = [Some(hash), path.as_deref()].into_iter().flatten().filter_map(|key| imported.get(key));
+        if imports.max().is_some_and(|at| is_of_this_completion(*at, entry.completed_at.as_deref())) {
             return become_imported(service, config, entry, &server.name).await;
         }
         let item = answer.and_then(|answer| answer.queue.as_ref()?.get(hash));
@@ -173,6 +178,13 @@ async fn settle<L: NativeLedger>(
         note(service, entry, imports, line).await?;
     }
     Ok(())
+}
+
+/// Returns `true` if an import is of the file that was completed then, and not of an earlier one of the same name or hash.
+fn is_of_this_completion(imported: SystemTime, completed: Option<&str>) -> bool {
+    let completed = completed.and_then(|at| humantime::parse_rfc3339(at).ok());
+    let earliest = completed.and_then(|at| at.checked_sub(CLOCKS_DIFFER));
+    earliest.is_some_and(|earliest| imported >= earliest)
 }
 
 async fn note<L: NativeLedger>(
@@ -302,19 +314,31 @@ async fn peer_answers<L: NativeLedger>(service: &Service<L>, peer: &str) -> bool
     }
 }
 
-/// What a server imported lately: the hashes of downloads, in lower case, and the paths of files as it saw them.
-async fn history<L: NativeLedger>(service: &Service<L>, server: &ImportServer) -> Option<HashSet<String>> {
-    let mut imported = HashSet::new();
+/// What a server imported lately: the last time, by our clock, for each hash of a download, in lower case, and for each path of a
+/// file as the server saw it.
+async fn history<L: NativeLedger>(service: &Service<L>, server: &ImportServer) -> Option<HashMap<String, SystemTime>> {
     let endpoint = "/api/v3/history?sortKey=date&sortDirection=descending";
-    for record in pages(service, server, endpoint).await? {
-        if record["eventType"] != "downloadFolderImported" {
+    let (records, clock) = pages(service, server, endpoint).await?;
+    Some(imports(&records, clock))
+}
+
+/// The imports of a history. One without a readable date is left out, and so is one of the future: a clock was wrong then, and
+/// nothing says when it was.
+fn imports(records: &[Value], clock: ServerClock) -> HashMap<String, SystemTime> {
+    let mut imported = HashMap::new();
+    for record in records.iter().filter(|record| record["eventType"] == "downloadFolderImported") {
+        let date = record["date"].as_str().and_then(|date| humantime::parse_rfc3339(date).ok());
+        let Some(at) = date.map(|date| clock.to_ours(date)).filter(|at| *at <= clock.ours + CLOCKS_DIFFER) else {
             continue;
-        }
+        };
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        imported.extend(text(&record["downloadId"]).map(|hash| hash.to_ascii_lowercase()));
-        imported.extend(text(&record["data"]["droppedPath"]));
+        let hash = text(&record["downloadId"]).map(|hash| hash.to_ascii_lowercase());
+        for key in hash.into_iter().chain(text(&record["data"]["droppedPath"])) {
+            let last = imported.entry(key).or_insert(at);
+            *last = at.max(*last);
+        }
     }
-    Some(imported)
+    imported
 }
 
 /// The downloads in a server's queue, by hash in lower case.
@@ -324,7 +348,7 @@ async fn queue<L: NativeLedger>(service: &Service<L>, server: &ImportServer) -> 
         ImportServerKind::Sonarr => "includeUnknownSeriesItems",
     };
     let mut queue = HashMap::new();
-    for record in pages(service, server, &format!("/api/v3/queue?{unknown}=true")).await? {
+    for record in pages(service, server, &format!("/api/v3/queue?{unknown}=true")).await?.0 {
         if let (Some(hash), Some(id)) = (record["downloadId"].as_str(), record["id"].as_i64()) {
             queue.insert(hash.to_ascii_lowercase(), QueueItem { id, reason: reason(&record) });
         }
@@ -349,18 +373,25 @@ fn reason(record: &Value) -> Option<String> {
     Some(text.chars().take(LONGEST_REASON).collect())
 }
 
-/// The records of an endpoint, page by page; `None` if the server does not answer.
-async fn pages<L: NativeLedger>(service: &Service<L>, server: &ImportServer, endpoint: &str) -> Option<Vec<Value>> {
+/// The records of an endpoint, page by page, and the server's clock; `None` if the server does not answer.
+async fn pages<L: NativeLedger>(
+    service: &Service<L>,
+    server: &ImportServer,
+    endpoint: &str,
+) -> Option<(Vec<Value>, ServerClock)> {
     let host = service.control.engine().host();
     let trouble = import_state_at(server);
-    let mut records = Vec::new();
+    let (mut records, mut clock) = (Vec::new(), ServerClock { theirs: host.clock().wall(), ours: host.clock().wall() });
     for page in 1..=MOST_PAGES {
         let endpoint = format!("{endpoint}&page={page}&pageSize={PAGE}");
-        let answer = call(host, server, Method::Get, &endpoint, None, &[]).await;
-        let read = answer.map_err(|error| error.to_string());
-        let read = read.and_then(|json| serde_json::from_value::<Page>(json).map_err(|error| error.to_string()));
+        let answer = call_noting_time(host, server, Method::Get, &endpoint, None, &[]).await;
+        let read = answer.map_err(|error| error.to_string()).and_then(|(json, clock)| {
+            let page = serde_json::from_value::<Page>(json).map_err(|error| error.to_string())?;
+            Ok((page, clock))
+        });
         match read {
-            Ok(page) => {
+            Ok((page, its_clock)) => {
+                clock = its_clock;
                 let is_last = page.records.len() < PAGE;
                 records.extend(page.records);
                 if is_last {
@@ -374,7 +405,7 @@ async fn pages<L: NativeLedger>(service: &Service<L>, server: &ImportServer, end
         }
     }
     service.control.troubles().over(&trouble);
-    Some(records)
+    Some((records, clock))
 }
 
 /// What trouble with a server is called.
@@ -525,6 +556,44 @@ impl<L: NativeLedger> Service<L> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn only_an_import_that_is_not_older_than_the_completion_is_of_it() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds);
+        let text = |at: SystemTime| crate::time::rfc3339(at);
+        let record = |date: Value| {
+            json!({ "eventType": "downloadFolderImported", "date": date, "downloadId": "ABC",
+                "data": { "droppedPath": "/a/b.mkv" } })
+        };
+        // Completed at 1000, asked at 2000 by our clock. What the server's clock is at then, the date of the import, the result.
+        for (theirs, date, is_counted) in [
+            (2000, json!(text(at(1001))), true),
+            (2000, json!(text(at(1000))), true),
+            (2000, json!(text(at(900))), false),
+            (2000, json!("2020-01-01T00:00:00Z"), false),
+            (2000, json!("1970-01-01T00:00:00Z"), false),
+            (2000, json!(text(at(2002))), true),
+            (2000, json!("2999-01-01T00:00:00Z"), false),
+            (2000, json!("yesterday"), false),
+            (2000, json!(1_800_001_500), false),
+            (2000, Value::Null, false),
+            // Five minutes ahead, and five minutes behind.
+            (2300, json!(text(at(1200))), false),
+            (2300, json!(text(at(1301))), true),
+            (1700, json!(text(at(701))), true),
+            (1700, json!(text(at(600))), false),
+            // An answer that a proxy kept for as long as it could.
+            (0, json!(text(at(200))), false),
+        ] {
+            let clock = ServerClock { theirs: at(theirs), ours: at(2000) };
+            let found = imports(&[record(date.clone()), record(json!("2001-01-01T00:00:00Z"))], clock);
+            for key in ["abc", "/a/b.mkv"] {
+                let is_of_it = |found: &SystemTime| is_of_this_completion(*found, Some(&text(at(1000))));
+                assert_eq!(found.get(key).is_some_and(is_of_it), is_counted, "{key}, {date} at {theirs}");
+            }
+        }
+        assert!(!is_of_this_completion(at(5000), None));
+    }
 
     #[test]
     fn a_download_that_a_server_does_not_import_has_its_reasons() {

@@ -19,7 +19,7 @@ use regrip_core::{Error, display_url};
 use serde_json::{Value, json};
 use smol::future::FutureExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use surf::http::Method;
 use url::Url;
 
@@ -31,6 +31,9 @@ const LARGEST_ANSWER_BYTES: usize = 8 << 20;
 
 /// How long an answer may take after its head.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How far the clock of a server may be behind ours.
+const MOST_BEHIND: Duration = Duration::from_secs(600);
 
 /// Most redirects of one request.
 const MOST_REDIRECTS: u32 = 10;
@@ -141,6 +144,25 @@ fn onward(from: &Url, status: u16, headers: &Headers, method: Method, endpoint: 
     }
 }
 
+/// A server's clock when it answered, by its `Date`, and ours at that moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerClock {
+    pub(super) theirs: SystemTime,
+    pub(super) ours: SystemTime,
+}
+
+impl ServerClock {
+    /// The time by our clock at which the server's clock was at `theirs`. A clock that is far behind is not believed: the `Date` of
+    /// an answer that a proxy kept is old too, and would make what is old look new.
+    pub(super) fn to_ours(self, theirs: SystemTime) -> SystemTime {
+        let corrected = match self.theirs.duration_since(self.ours) {
+            Ok(ahead) => theirs.checked_sub(ahead),
+            Err(behind) => theirs.checked_add(behind.duration().min(MOST_BEHIND)),
+        };
+        corrected.unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
 /// Why a server did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServerRefused {
@@ -164,9 +186,27 @@ pub(super) async fn call(
     body: Option<Value>,
     secrets: &[&str],
 ) -> Result<Value, ServerRefused> {
+    Ok(call_noting_time(host, server, method, endpoint, body, secrets).await?.0)
+}
+
+/// As [`call`], with the server's clock.
+///
+/// # Errors
+/// As [`call`].
+pub(super) async fn call_noting_time(
+    host: &NativeHost<impl NativeLedger>,
+    server: &ImportServer,
+    method: Method,
+    endpoint: &str,
+    body: Option<Value>,
+    secrets: &[&str],
+) -> Result<(Value, ServerClock), ServerRefused> {
     let body = body.map(|body| body.to_string());
     let (_, response) = request(host, server, method, endpoint, body).await?;
     let status = response.status;
+    let ours = host.clock.wall();
+    let theirs = response.headers.only("date").and_then(|date| httpdate::parse_http_date(date).ok());
+    let clock = ServerClock { theirs: theirs.unwrap_or(ours), ours };
     let read = all(response.body);
     let too_late = async {
         host.clock.sleep(ANSWER_WITHIN).await;
@@ -178,7 +218,7 @@ pub(super) async fn call(
         false => serde_json::from_slice(&bytes).ok(),
     };
     match json {
-        Some(json) if status < 300 => Ok(json),
+        Some(json) if status < 300 => Ok((json, clock)),
         _ => {
             let endpoint = endpoint.split('?').next().unwrap_or(endpoint).to_owned();
             let bytes = bytes.get(..MOST_READ_BYTES).unwrap_or(&bytes);

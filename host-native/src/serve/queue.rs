@@ -2,7 +2,7 @@
 //!
 //! The engine's permits say whose bytes move. A [`SourceQueues`] bounds how many downloads of one source are under way at all,
 //! including those that wait for a permit, a backoff or their peer: a peer with a thousand downloads does not delay another
-//! one, and only ids are kept in memory.
+//! one, and only ids are kept in memory. Each priority has a queue of its own.
 //!
 //! Local trouble (a full disk, a missing folder, a locked database) fails no download for good. [`LocalRetries`] retries after a
 //! wait that grows to an hour. Free space and the folder are checked every 30 seconds instead, without a request or a log line.
@@ -198,8 +198,8 @@ const UNDER_WAY: usize = 64;
 
 /// A queue for each source: each peer of the configuration, and one for plain URLs.
 pub(super) struct SourceQueues {
-    /// By source.
-    lines: Mutex<HashMap<String, Sender<DownloadId>>>,
+    /// By source and priority.
+    lines: Mutex<HashMap<(String, i8), Sender<DownloadId>>>,
     /// Those in a queue; each is queued once.
     waiting: Mutex<HashSet<DownloadId>>,
     /// The permits of those under way.
@@ -215,13 +215,14 @@ impl Default for SourceQueues {
 }
 
 impl SourceQueues {
-    /// Queues a download behind the others of its source.
+    /// Queues a download behind the others of its source and priority. The engine says which of those under way is next.
     pub(super) fn push<L: NativeLedger>(&self, service: &Arc<Service<L>>, source: &str, id: DownloadId) {
         if !lock(&self.waiting).insert(id) {
             return;
         }
         let mut lines = lock(&self.lines);
-        let line = lines.entry(source.to_owned()).or_insert_with(|| {
+        let priority = service.control.engine().priority(id);
+        let line = lines.entry((source.to_owned(), priority)).or_insert_with(|| {
             let (line, waiting) = unbounded();
             service.spawn(begin(Arc::clone(service), waiting));
             line

@@ -10,10 +10,10 @@ use super::claims::PeerItem;
 use super::finish;
 use super::queue::rest_after;
 use super::service::Service;
-use crate::control::{Acceptance, Wanted, accept};
+use crate::control::{Acceptance, Wanted, accept, make_below};
 use crate::ledger::NativeLedger;
 use crate::peers::Release;
-use crate::store::{destination, is_object};
+use crate::store::destination;
 use futures::future::join_all;
 use regrip_core::classify::{is_of_the_release, is_of_this_machine};
 use regrip_core::engine::{Accepted, NewUrl};
@@ -23,8 +23,6 @@ use regrip_core::{DownloadId, Error};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
-use std::fs::DirBuilder;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -210,30 +208,11 @@ async fn drop_row<L: NativeLedger>(service: &Service<L>, item: &PeerItem, accept
 fn folder<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> Result<PathBuf, Error> {
     let names = service.claims.names(item);
     let category = names.iter().find_map(|name| service.control.torrents().folder_of(name));
-    let mut path = service.completed.path().to_owned();
-    for name in category.iter().flat_map(|category| category.split('/')).filter(|name| !name.is_empty()) {
-        path.push(name);
-        if is_object(&path) {
-            continue;
-        }
-        let made = match DirBuilder::new().create(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.symlink_metadata() {
-                Ok(there) if there.is_dir() => Ok(()),
-                Ok(_) => Err(io::Error::new(
-                    io::ErrorKind::NotADirectory,
-                    "the folder of a category must be a folder, not a link",
-                )),
-                Err(error) => Err(error),
-            },
-            made => made,
-        };
-        made.map_err(|error| Error::Disk {
-            what: "create",
-            path: path.display().to_string(),
-            source: Some(error.into()),
-        })?;
-    }
-    Ok(path)
+    make_below(service.completed.path(), category.as_deref().unwrap_or_default()).map_err(|(path, error)| Error::Disk {
+        what: "create",
+        path: path.display().to_string(),
+        source: Some(error.into()),
+    })
 }
 
 /// The URLs of the same file at other peers: those that can be reached and share a release of this size and digest. Without a digest

@@ -17,6 +17,6 @@ pub(crate) use access::{only, random};
 pub(crate) use guesses::ClientNetwork;
 pub use listener::{Limits, Server};
 pub use reply::{BodyLines, Payload, Refusal, Reply};
-pub(crate) use reply::{is_json, is_of_type, not_json, parsed};
+pub(crate) use reply::{Object, is_json, is_of_type, not_json, parsed};
 pub use router::{Answer, Asked, Handler, Route, Router};
 pub use socket::{FileSpan, Threads};

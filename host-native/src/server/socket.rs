@@ -27,10 +27,12 @@ use crate::sync::lock;
 use async_io::{Async, Timer};
 use bytes::{Buf, Bytes};
 use futures::ready;
+use hyper::StatusCode;
 use hyper::rt::ReadBufCursor;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use serde_json::json;
 use smol::{Executor, channel};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -77,6 +79,8 @@ pub(super) struct ServedSocket {
     this_turn: u64,
     /// How many bytes of a file are copied next.
     block_bytes: usize,
+    /// What is left to send of a refusal in place of hyper's.
+    refusal: Bytes,
 }
 
 impl ServedSocket {
@@ -101,7 +105,21 @@ impl ServedSocket {
             idle,
             this_turn: 0,
             block_bytes: BLOCK_BYTES,
+            refusal: Bytes::new(),
         })
+    }
+
+    /// Sends the head with which hyper refuses a request that it cannot read, with a body that says why. Counts as sent once all is.
+    fn send_refusal(&mut self, cx: &mut Context<'_>, head: &[u8], with_body: Bytes) -> Poll<io::Result<usize>> {
+        if self.refusal.is_empty() {
+            self.refusal = with_body;
+        }
+        while !self.refusal.is_empty() {
+            let refusal = self.refusal.clone();
+            let sent = ready!(self.send_bytes(cx, &refusal, false))?;
+            self.refusal.advance(sent);
+        }
+        Poll::Ready(Ok(head.len()))
     }
 
     /// Sends bytes; `more` says that others follow at once, so that a head does not go alone.
@@ -275,7 +293,10 @@ impl hyper::rt::Write for ServedSocket {
         match filled.next() {
             None => Poll::Ready(Ok(0)),
             Some(first) if is_placeholder(first) => socket.send_file(cx, first.len()),
-            Some(first) => socket.send_bytes(cx, first, filled.next().is_some()),
+            Some(first) => match refusal_of(first) {
+                Some(refusal) => socket.send_refusal(cx, first, refusal),
+                None => socket.send_bytes(cx, first, filled.next().is_some()),
+            },
         }
     }
 
@@ -300,6 +321,28 @@ impl hyper::rt::Write for ServedSocket {
             _ => Poll::Ready(Ok(())),
         }
     }
+}
+
+/// The refusal in place of a head by which hyper refuses a request that it cannot read; `None` for any other bytes. No reply of ours
+/// has such a status without a body.
+fn refusal_of(head: &[u8]) -> Option<Bytes> {
+    const EMPTY: &str = "content-length: 0\r\n";
+    let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    let status = StatusCode::from_bytes(status).ok()?;
+    let (code, why) = match status {
+        StatusCode::BAD_REQUEST => ("BadRequest", "the request is not valid HTTP/1.1"),
+        StatusCode::URI_TOO_LONG => ("UrlTooLong", "the URL of the request is too long"),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            ("HeadTooLarge", "the head of the request is too long, or has too many fields")
+        }
+        _ => return None,
+    };
+    let head = std::str::from_utf8(head).ok().filter(|head| head.ends_with("\r\n\r\n"))?;
+    let (before, after) = head.split_once(EMPTY)?;
+    let body = json!({ "error": { "code": code, "message": why } }).to_string();
+    let length = body.len();
+    let fields = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
+    Some(Bytes::from([before, &fields, after, &body].concat()))
 }
 
 /// Ends a connection on which nothing comes and nothing is being sent.

@@ -32,12 +32,13 @@ const FRAMING: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_RANGE, header::CONTENT_ENCODING];
 
 /// The fields that are read beside [`Headers::NAMES`].
-const KEPT: [HeaderName; 5] = [
+const KEPT: [HeaderName; 6] = [
     header::CONNECTION,
     header::CONTENT_DISPOSITION,
     header::LOCATION,
     header::SET_COOKIE,
     HeaderName::from_static("x-amz-meta-regrip-upload"),
+    HeaderName::from_static("x-amz-bucket-region"),
 ];
 
 /// What no URL has as it is, beside bytes that are not ASCII.

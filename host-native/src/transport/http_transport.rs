@@ -6,10 +6,12 @@ use super::connection::Rate;
 use super::cookies::Cookies;
 use super::dial::Dialer;
 use super::errors;
-use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOptions};
+use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOptions, UrlHeaders};
+#[cfg(feature = "fleet")]
+use super::redirect::StaysHere;
 use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
-use crate::sync::Replaceable;
+use crate::sync::{Replaceable, lock};
 use bytes::Bytes;
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -28,6 +30,7 @@ pub struct HttpTransport {
     client: Client,
     rate: Replaceable<Option<Rate>>,
     credentials: Replaceable<Vec<Credentials>>,
+    by_url: UrlHeaders,
     timeouts: Replaceable<Timeouts>,
     ahead: Mutex<Vec<Ahead>>,
 }
@@ -50,6 +53,7 @@ impl HttpTransport {
         let timeouts =
             Replaceable::new(Timeouts { connect: options.connect_timeout, headers: options.headers_timeout });
         let by_origin = Replaceable::new(options.credentials);
+        let by_url = UrlHeaders::new(Mutex::new(options.by_url));
         let backend = HyperClient {
             dialer: Dialer {
                 timeouts: timeouts.clone(),
@@ -65,11 +69,11 @@ impl HttpTransport {
             pool: Arc::new(Pool::default()),
         };
         let credentials =
-            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.by_url };
+            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: by_url.clone() };
         let cookies = Cookies::new(options.cookies);
         let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(cookies);
         let rate = Replaceable::new(rate);
-        HttpTransport { client, rate, credentials: by_origin, timeouts, ahead: Mutex::default() }
+        HttpTransport { client, rate, credentials: by_origin, by_url, timeouts, ahead: Mutex::default() }
     }
 
     /// Keeps the response to a GET of a whole file for the download that is about to ask for it.
@@ -100,6 +104,15 @@ impl HttpTransport {
             headers: Duration::from_millis(config.headers_timeout_ms),
         });
         self.credentials.replace(credentials);
+    }
+
+    /// Sends these headers with the requests for a URL, from the next one on; none if they are empty.
+    pub(crate) fn set_headers(&self, url: Url, headers: Vec<Header>) {
+        let mut by_url = lock(&self.by_url);
+        match headers.is_empty() {
+            true => by_url.remove(&url),
+            false => by_url.insert(url, headers),
+        };
     }
 
     /// Limits the rate of all bodies together, from the next chunk on.
@@ -147,9 +160,23 @@ impl HttpTransport {
         headers: &[Header],
         bytes: Bytes,
     ) -> Result<Response<HttpBody>, Error> {
-        let mut outgoing = RequestBuilder::new(method, parse(url)?).build();
-        outgoing.set_ext(WireBody(bytes));
-        add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
+        self.send(with_bytes(method, url, headers, bytes)?).await
+    }
+
+    /// As [`send_bytes`](Self::send_bytes), and a redirect is the response, whatever the method.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    #[cfg(feature = "fleet")]
+    pub(crate) async fn send_here(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header],
+        bytes: Bytes,
+    ) -> Result<Response<HttpBody>, Error> {
+        let mut outgoing = with_bytes(method, url, headers, bytes)?;
+        outgoing.set_ext(StaysHere);
         self.send(outgoing).await
     }
 
@@ -218,6 +245,13 @@ impl Transport for HttpTransport {
     }
 }
 
+fn with_bytes(method: Method, url: &str, headers: &[Header], bytes: Bytes) -> Result<surf::Request, Error> {
+    let mut outgoing = RequestBuilder::new(method, parse(url)?).build();
+    outgoing.set_ext(WireBody(bytes));
+    add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
+    Ok(outgoing)
+}
+
 fn parse(url: &str) -> Result<Url, Error> {
     Url::parse(url).map_err(|error| Error::Protocol(format!("invalid address: {error}")))
 }
@@ -250,8 +284,8 @@ fn no_head() -> Error {
     Error::Protocol("a response without a head".to_owned())
 }
 
-/// The fields beside those of the core: one names a file, one an upload to object storage.
-const OTHERS: [&str; 2] = ["content-disposition", "x-amz-meta-regrip-upload"];
+/// The fields beside those of the core: one names a file, one an upload to object storage, one the region of a bucket.
+const OTHERS: [&str; 3] = ["content-disposition", "x-amz-meta-regrip-upload", "x-amz-bucket-region"];
 
 /// The fields that are read.
 fn readable(headers: &HeaderMap) -> Headers {

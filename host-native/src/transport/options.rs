@@ -9,7 +9,7 @@ use super::cookies::CookieJar;
 use super::head::Trace;
 use super::proxy::Proxies;
 use super::roots::{Identity, Roots};
-use crate::sync::Replaceable;
+use crate::sync::{Replaceable, lock};
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
 use std::collections::{HashMap, HashSet};
@@ -17,6 +17,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use surf::http::auth::BasicAuth;
 use surf::middleware::{Middleware, Next};
@@ -277,8 +278,11 @@ pub(super) struct AddCredentials {
     /// For one origin each.
     pub(super) by_origin: Replaceable<Vec<Credentials>>,
     /// For one URL each.
-    pub(super) by_url: HashMap<Url, Vec<Header>>,
+    pub(super) by_url: UrlHeaders,
 }
+
+/// Headers for one URL each. Clones are the same.
+pub(super) type UrlHeaders = Arc<Mutex<HashMap<Url, Vec<Header>>>>;
 
 #[async_trait]
 impl Middleware for AddCredentials {
@@ -298,7 +302,8 @@ impl AddCredentials {
         let all = self.by_origin.get();
         let of_origin = all.iter();
         let of_origin = of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
-        let own: Vec<_> = self.by_url.get(url).into_iter().flatten().collect();
+        let own = lock(&self.by_url).get(url).cloned().unwrap_or_default();
+        let own: Vec<_> = own.iter().collect();
         let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
         let closer = replace_more_general(own, of_origin);
         let all = replace_more_general(closer, &self.for_all);

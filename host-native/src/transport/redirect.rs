@@ -2,7 +2,7 @@
 //!
 //! Invariants: what crosses to another origin is [`CROSSING`], and nothing else; a chain that returns to the origin it
 //! started at has all headers again there, as with curl; https never becomes http; the next request's [`Reach`] follows from who sent the redirect. A redirect's own headers (Retry-After)
-//! end with it. Only GET and HEAD are followed: nothing else is sent twice.
+//! end with it. Only GET and HEAD are followed: nothing else is sent twice. A request with [`StaysHere`] is not followed either.
 
 use super::address_policy::Reach;
 use super::client::{Head, WireHeaders, head};
@@ -24,13 +24,17 @@ const MAX_HOPS: usize = 10;
 const CROSSING: [HeaderName; 6] =
     [header::ACCEPT, header::ACCEPT_LANGUAGE, header::IF_RANGE, header::RANGE, header::REFERER, header::USER_AGENT];
 
+/// The redirect is the answer: a request that is signed for its host cannot be sent to another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StaysHere;
+
 /// The middleware that follows redirects.
 pub(super) struct FollowRedirects;
 
 #[async_trait]
 impl Middleware for FollowRedirects {
     async fn handle(&self, first: Request, client: Client, next: Next<'_>) -> surf::Result<Response> {
-        if !matches!(first.method(), Method::Get | Method::Head) {
+        if !matches!(first.method(), Method::Get | Method::Head) || first.ext::<StaysHere>().is_some() {
             return next.run(first, client).await;
         }
         let mut request = duplicate(&first);

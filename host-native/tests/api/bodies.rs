@@ -1,6 +1,6 @@
 //! What a request may bring, and what of it is refused.
 
-use crate::support::{Bench, Client, How, until};
+use crate::support::{Bench, Client, How, KEY, until};
 use serde_json::Value;
 
 #[test]
@@ -40,8 +40,16 @@ fn what_is_no_wish_for_a_download_is_refused_and_says_why() {
         assert_eq!(json["error"]["field"].as_str(), field, "{body}");
         assert!(!reply.text().contains("secret"), "{}", reply.text());
     }
+    for body in [r#"["http://host/a",[],"name",null,null,false]"#, "[]", "1", "null", r#""http://host/a""#] {
+        let reply = bench.post("/api/downloads", body);
+        let message = reply.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.starts_with("the body is not as expected: expected a JSON object"), "{body}: {message}");
+        let line = bench.post("/api/batch", &format!(r#"{{"downloads":[{body}]}}"#));
+        assert_eq!((line.status, line.code().as_str()), (400, "BadRequest"), "{body}");
+    }
     let list = bench.json("/api/downloads");
     assert_eq!(list["downloads"].as_array().unwrap().len(), 0);
+    assert_eq!(bench.post("/api/session", &format!("[\"{KEY}\"]")).status, 400);
     assert_eq!(std::fs::read_dir(bench.file("")).unwrap().count(), 0);
 }
 

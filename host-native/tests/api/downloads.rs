@@ -35,6 +35,35 @@ fn assert_whole(bench: &Bench, name: &str) {
 }
 
 #[test]
+fn a_folder_is_below_the_completed_one_and_never_a_link() {
+    let bench = Bench::new();
+    let source = serving(FileScript::honest(film()));
+    let outside = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), bench.file("link")).unwrap();
+    std::fs::write(bench.file("file"), "a file").unwrap();
+    let add = |folder: &str| {
+        bench.post("/api/downloads", &json!({ "url": source.url("/film.mkv"), "folder": folder }).to_string())
+    };
+    let too_deep = ["a"; 100].join("/");
+    for folder in
+        ["", "..", ".", "/etc", "../up", "a/../../b", "a/", "a//b", "a\u{0}", "link", "link/below", "file", &too_deep]
+    {
+        let reply = add(folder);
+        assert_eq!((reply.status, reply.code().as_str()), (400, "FolderRefused"), "{folder:?}");
+        assert_eq!(reply.json()["error"]["field"], "folder", "{folder:?}");
+    }
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    assert_eq!(bench.json("/api/downloads")["downloads"], json!([]));
+    let reply = add("films/4k");
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    bench.until(reply.json()["id"].as_i64().unwrap(), "completed");
+    assert_whole(&bench, "films/4k/film.mkv");
+    let batch = json!({ "downloads": [{ "url": source.url("/film.mkv"), "folder": "batch" }] }).to_string();
+    assert_eq!(bench.post("/api/batch", &batch).json()["added"], 1);
+    until(|| bench.file("batch/film.mkv").exists().then_some(()));
+}
+
+#[test]
 fn a_url_becomes_a_file_in_the_completed_folder_with_its_timeline() {
     let bench = Bench::new();
     let source = serving(FileScript::honest(film()).answer([Cut::after(100_000)]));

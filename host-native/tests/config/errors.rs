@@ -1,6 +1,6 @@
 //! How errors read: line, key, what was found, what was expected.
 
-use crate::support::errors;
+use crate::support::{errors, read};
 use regrip::config::{ConfigRefused, load};
 
 /// What is in the `downloads` block beside the paths, and what is said about it.
@@ -9,17 +9,14 @@ const KNOBS: &[(&str, &str)] = &[
     (r#""maxConcurrentPerPeer": 0"#, "maxConcurrentPerPeer: found 0, expected at least 1"),
     (
         r#""connectionsPerDownload": 17"#,
-        "connectionsPerDownload: found a number, expected a number from 1 to 16, or \"auto\"",
+        "connectionsPerDownload: found 17, expected a number from 1 to 16, or \"auto\"",
     ),
     (
         r#""connectionsPerDownload": "all""#,
-        "connectionsPerDownload: found a string of 3 characters, expected a number from 1 to 16, or \"auto\"",
+        "connectionsPerDownload: found \"all\", expected a number from 1 to 16, or \"auto\"",
     ),
     (r#""connectionsPerOrigin": 0"#, "connectionsPerOrigin: found 0, expected at least 1"),
-    (
-        r#""maxDownloadAttempts": "5""#,
-        "maxDownloadAttempts: found a string of 1 character, expected a whole number from 0 on",
-    ),
+    (r#""maxDownloadAttempts": "5""#, "maxDownloadAttempts: found \"5\", expected a whole number from 0 on"),
     (r#""retryBaseDelayMs": -1"#, "retryBaseDelayMs: found -1, expected a whole number from 0 on"),
     (r#""retryBaseDelayMs": 0.5"#, "retryBaseDelayMs: found 0.5, expected a whole number from 0 on"),
     (r#""maxTotalAttempts": 4294967296"#, "maxTotalAttempts: found 4294967296, expected a whole number from 0 on"),
@@ -27,14 +24,12 @@ const KNOBS: &[(&str, &str)] = &[
     (r#""peerPatienceMs": null"#, "peerPatienceMs: found null, expected a whole number from 0 on"),
     (r#""connectTimeoutMs": 0"#, "connectTimeoutMs: found 0, expected at least 1 millisecond"),
     (r#""extraRetryStatuses": 408"#, "extraRetryStatuses: found a number, expected a list"),
-    (
-        r#""extraRetryStatuses": ["a"]"#,
-        "extraRetryStatuses[0]: found a string of 1 character, expected a whole number from 0 on",
-    ),
+    (r#""extraRetryStatuses": ["a"]"#, "extraRetryStatuses[0]: found \"a\", expected a whole number from 0 on"),
     (r#""extraRetryStatuses": [500]"#, "extraRetryStatuses: found 500, expected statuses from 400 to 499"),
+    (r#""onExists": "ask""#, "onExists: found \"ask\", expected \"overwrite\", \"fail\" or \"rename\""),
     (
-        r#""onExists": "ask""#,
-        "onExists: found a string of 3 characters, expected \"overwrite\", \"fail\" or \"rename\"",
+        r#""onExists": "topsecretkey""#,
+        "onExists: found a string of 12 characters, expected \"overwrite\", \"fail\" or \"rename\"",
     ),
     (r#""onExists": 1"#, "onExists: found a number, expected a string"),
 ];
@@ -69,7 +64,7 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             r#"{"regrip": {"listen": "5225"}}"#,
-            "line 1: regrip.listen: found a string of 4 characters, expected an address and a port, such as \"127.0.0.1:5225\"",
+            "line 1: regrip.listen: found \"5225\", expected an address and a port, such as \"127.0.0.1:5225\"",
         ),
         (
             r#"{"regrip": {"shareKeys": [{"apiKey": "a"}]}}"#,
@@ -80,7 +75,7 @@ fn what_is_missing_or_of_another_kind_is_named() {
         (r#"{"peers": [{"name": "A"}]}"#, "line 1: peers[0].url: found nothing, expected an http or https URL"),
         (
             r#"{"servers": [{"type": "lidarr", "url": "http://a"}]}"#,
-            "line 1: servers[0].type: found a string of 6 characters, expected \"radarr\" or \"sonarr\"",
+            "line 1: servers[0].type: found \"lidarr\", expected \"radarr\" or \"sonarr\"",
         ),
         (r#"{"hooks": "true"}"#, "line 1: hooks: found a string of 4 characters, expected an object"),
         (
@@ -103,6 +98,11 @@ fn what_is_missing_or_of_another_kind_is_named() {
     for (text, expected) in table {
         let told = errors(text);
         assert_eq!(told[0], expected, "{text}");
+    }
+    let twice = "{\"downloads\": {\"completedPath\": \"/c\",\n\"completedPath\": \"/d\"}}";
+    match read(twice) {
+        Err(ConfigRefused::Wrong { errors, warnings }) => assert_eq!((errors.len(), warnings), (1, Vec::new())),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -162,3 +162,22 @@ fn an_origin_gets_as_many_downloads_as_one_server_would_drive_unless_more_are_co
     };
     assert_eq!([None, Some(6)].map(most_of), [2, 6]);
 }
+
+#[test]
+fn what_another_worker_commits_cannot_be_removed() {
+    let fleet = Fleet::new(1, 0);
+    let worker = fleet.worker();
+    let download = json!({ "url": fleet.origin.url("/0.mkv"), "paused": true });
+    assert_eq!(worker.post("/api/downloads", &download).0, 201);
+    std::fs::write(fleet.path("0.mkv.part"), "its bytes").expect("written");
+    fleet.schema.execute(
+        "UPDATE downloads SET status = 'committing', owner = 'another', lease_until = now() + interval '1 hour',
+        record = jsonb_set(record::jsonb, '{status}', '\"committing\"')::json",
+    );
+    let key = [("X-Api-Key", crate::support::KEY)];
+    let (status, body) = worker.served.exchange_body("DELETE", "/api/downloads/1", &key, "");
+    assert_eq!(status, 409, "{body}");
+    assert!(body.contains("WrongState") && body.contains("committing"), "{body}");
+    assert_eq!(worker.get("/api/downloads/1")["status"], "committing");
+    assert_eq!(fleet.part_bytes("0.mkv"), 9);
+}

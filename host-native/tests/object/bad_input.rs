@@ -58,7 +58,12 @@ fn what_the_storage_refuses_is_said_with_its_words() {
         (403, error("InvalidAccessKeyId"), "403 InvalidAccessKeyId: by a test"),
         (403, error("SignatureDoesNotMatch"), "403 SignatureDoesNotMatch"),
         (400, error("AuthorizationHeaderMalformed"), "region us-east-1"),
-        (301, error("PermanentRedirect"), "cannot use the bucket"),
+        (
+            301,
+            error("PermanentRedirect"),
+            "301 PermanentRedirect: by a test (the bucket is in the region eu-central-1)",
+        ),
+        (301, String::new(), "301 PermanentRedirect: the bucket is in the region eu-central-1"),
         (501, error("NotImplemented"), "does not support multipart uploads"),
         (405, String::new(), "does not support multipart uploads"),
         (200, "<html></html>".to_owned(), "does not support multipart uploads"),

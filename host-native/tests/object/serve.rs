@@ -11,7 +11,7 @@ use regrip_core::Stub;
 use regrip_faultd::{Content, FileScript, Script, Server, Version};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -157,6 +157,28 @@ fn files_go_below_the_prefix_and_nowhere_else() {
         assert_eq!(status, 400, "{name}: {refused}");
     }
     assert_eq!(house.storage.uploads(), 0);
+}
+
+#[test]
+fn a_storage_that_accepts_connections_and_does_not_answer_keeps_no_server_from_ending() {
+    let house = House::serving(script(1));
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mut s3 = house.s3();
+    s3["endpoint"] = format!("http://{}", silent.local_addr().expect("an address")).into();
+    let mut config = house.config(&house.prefix(), s3);
+    config["downloads"]["maxDownloadAttempts"] = 2.into();
+    let waits = house.command(&config).spawn().expect("regrip starts");
+    let _held = silent.accept().expect("it asks");
+    config["regrip"]["dataDir"] = "another".into();
+    let mut ends = house.command(&config).spawn().expect("regrip starts");
+    let _held = silent.accept().expect("it asks");
+    let sent = Command::new("kill").args(["-s", "TERM", &ends.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+    assert_eq!(ends.wait().expect("it ends").code(), Some(0));
+    let waited = Ran::of(waits.wait_with_output().expect("it ends"));
+    assert_eq!(waited.code, Some(3), "{waited:?}");
+    let says = format!("cannot use the bucket {}", house.storage.bucket);
+    assert!(waited.err.contains(&says) && waited.err.contains("within 30 s"), "{waited:?}");
 }
 
 #[test]

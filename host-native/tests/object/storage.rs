@@ -33,7 +33,7 @@ pub(crate) enum Act {
     Pass,
     /// It is passed on, and the connection closed in place of the answer.
     LoseAnswer,
-    /// It is not passed on; this is the answer.
+    /// It is not passed on; this is the answer. A 301 names another region.
     Answer(u16, String),
     /// It is passed on after this was done.
     After(Box<dyn FnOnce() + Send>),
@@ -215,10 +215,9 @@ fn serve(mut connection: TcpStream, shared: &Shared) {
         }
         Act::Answer(status, text) => {
             let length = text.len();
-            Some(
-                format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}")
-                    .into_bytes(),
-            )
+            let region = if status == 301 { "x-amz-bucket-region: eu-central-1\r\n" } else { "" };
+            let head = format!("HTTP/1.1 {status} X\r\n{region}Content-Length: {length}\r\nConnection: close\r\n");
+            Some(format!("{head}\r\n{text}").into_bytes())
         }
     };
     // After the answer is there: whoever waits for the request in the log finds its effect in moto.

@@ -1,7 +1,7 @@
 //! G7: what the server has of downloads that ended, and of those that wait. `REGRIP_DOWNLOADS=20000` has more of them.
 
 use crate::house::{House, Served, wait_until};
-use regrip_faultd::faults::{Cut, NoReply};
+use regrip_faultd::faults::{Cut, NoReply, Pause};
 use regrip_faultd::{FileScript, Script, Server, Version};
 use serde_json::json;
 
@@ -29,6 +29,54 @@ fn add(served: &Served, origin: &Server, numbers: std::ops::Range<u64>) {
 
 fn count(served: &Served, status: &str) -> u64 {
     served.get("/api/downloads?limit=1")["counts"][status].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn of_the_downloads_that_wait_the_one_with_the_highest_priority_is_next() {
+    const LIKE_MOST: usize = 80;
+    let mut priorities = vec![0; LIKE_MOST];
+    priorities.extend([-5, 5, 100, 5, -5]);
+    let path = |number: usize| format!("/{number}");
+    let script = (0..priorities.len()).fold(Script::new(), |script, number| {
+        let file = FileScript::honest(Version::new(1, 1000).etag("\"v1\""));
+        script.file(&path(number), if number == 0 { file.answer([Pause::after(10, 600_000)]) } else { file })
+    });
+    let origin = Server::start(script).expect("a free port");
+    let mut house = House::with(&[]);
+    house.config["downloads"]["maxConcurrentDownloads"] = json!(1);
+    house.config["downloads"]["maxConcurrentPerPeer"] = json!(1000);
+    let served = house.start();
+    let add = |number: usize, priority: i64| {
+        let download = json!({ "url": origin.url(&path(number)), "priority": priority }).to_string();
+        served.post("/api/downloads", "", &download)
+    };
+    for (number, priority) in priorities.iter().enumerate() {
+        assert_eq!(add(number, *priority).0, 201);
+        if number == 0 {
+            wait_until("the first one is under way", || !origin.log().is_empty());
+        }
+    }
+    for priority in [101, -101, 1_000_000] {
+        let (status, body) = add(1, priority);
+        assert!(status == 400 && body.contains("from -100 to 100"), "{status}: {body}");
+    }
+    // Of one priority 64 are under way, the first download included.
+    let waiting = |metrics: String| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix("regrip_permits_waiting ")?.parse().ok());
+        line.unwrap_or(0)
+    };
+    wait_until("they wait", || waiting(served.ask("GET", "/metrics").1) == 63 + 5);
+    origin.site().go_on();
+    wait_until("all are complete", || count(&served, "completed") == priorities.len() as u64);
+    let log = origin.log();
+    let asked = log.iter().filter_map(|entry| entry.path.trim_start_matches('/').parse().ok());
+    let asked: Vec<i64> = asked.map(|number: usize| priorities[number]).collect();
+    assert_eq!(asked[..5], [0, 100, 5, 5, 0], "{asked:?}");
+    assert_eq!(asked.len(), priorities.len());
+    let first_low = asked.iter().position(|priority| *priority < 0);
+    // Those that are let in at the end may be on their way to the queue.
+    assert!(first_low.is_some_and(|place| place > 64), "{asked:?}");
+    served.stop();
 }
 
 #[test]

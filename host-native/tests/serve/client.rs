@@ -16,7 +16,7 @@ impl Served {
     }
 
     /// Adds a stub as a file, in a category.
-    fn add_stub(&self, stub: &[u8], category: &str) {
+    pub(crate) fn add_stub(&self, stub: &[u8], category: &str) {
         let stub = std::str::from_utf8(stub).expect("these are");
         let body = format!(
             "--b\r\nContent-Disposition: form-data; name=\"category\"\r\n\r\n{category}\r\n--b\r\nContent-Disposition: \

@@ -1,6 +1,6 @@
 //! S44, S45: what happens to a download that is whole.
 
-use crate::house::{House, wait_until};
+use crate::house::{House, stub, wait_until};
 use crate::peer::Peer;
 use crate::radarr::Radarr;
 use serde_json::{Value, json};
@@ -88,6 +88,45 @@ fn series_go_to_sonarr_and_what_nobody_wants_stays_completed() {
     wait_until("the stubs are gone", || house.names("watch").is_empty());
     assert_eq!(sonarr.got()[0].2["name"], "DownloadedEpisodesScan");
     assert!(radarr.got().is_empty());
+    served.stop();
+}
+
+#[test]
+fn an_import_of_an_earlier_download_never_removes_the_file_of_this_one() {
+    let (peer, radarr) = (Peer::new(), Radarr::new());
+    let films = [peer.film(1, 1000), peer.film(2, 2000)];
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = json!([radarr.config("radarr", "Films")]);
+    house.config["downloads"]["importPollIntervalMs"] = json!(1000);
+    house.config["downloads"]["unlinkImportedFiles"] = json!(true);
+    let [dropped, added] = ["Film 1.mkv", "Film 2.mkv"].map(|name| house.path("completed").join(name));
+    let served = house.start();
+    served.add_stub(&stub(&peer, 2), "");
+    let torrents = served.get("/api/v2/torrents/info");
+    let hash = torrents[0]["hash"].as_str().expect("it is listed").to_uppercase();
+    for date in ["2020-01-01T00:00:00Z", "yesterday", "2999-01-01T00:00:00Z"] {
+        radarr.note_import(date, None, &dropped);
+        radarr.note_import(date, Some(&hash), &house.path("elsewhere.mkv"));
+    }
+    house.drop_stub("Film.torrent", &peer, 1);
+    let waiting = [("Film 1.mkv", "import_queued"), ("Film 2.mkv", "import_queued")];
+    house.wait_for_rows(&waiting);
+    let not_imported = || {
+        let asked = radarr.asked();
+        wait_until("two more rounds", || radarr.asked() >= asked + 3);
+        house.wait_for_rows(&waiting);
+        house.assert_is("Film 1.mkv", films[0]);
+        house.assert_is("Film 2.mkv", films[1]);
+    };
+    not_imported();
+    served.stop();
+    let served = house.start();
+    not_imported();
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    radarr.note_import(&now, None, &dropped);
+    radarr.note_import(&now, Some(&hash), &house.path("elsewhere.mkv"));
+    house.wait_for_rows(&[("Film 1.mkv", "imported"), ("Film 2.mkv", "imported")]);
+    wait_until("both are removed", || !dropped.exists() && !added.exists());
     served.stop();
 }
 

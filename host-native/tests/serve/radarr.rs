@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
@@ -16,6 +17,9 @@ struct State {
     /// Folders of this machine, by the path at which the server sees them.
     mounts: Mutex<Vec<(String, PathBuf)>>,
     imported: Mutex<Vec<PathBuf>>,
+    history: Mutex<Vec<Value>>,
+    /// How often it was asked for its history.
+    asked: AtomicUsize,
 }
 
 /// A server; its threads end with the test process.
@@ -62,6 +66,20 @@ impl Radarr {
         let mut imported = self.state.imported.lock().unwrap().clone();
         imported.sort();
         imported
+    }
+
+    /// Puts a record of an import into its history.
+    pub(crate) fn note_import(&self, date: &str, hash: Option<&str>, dropped: &Path) {
+        let record = json!({
+            "eventType": "downloadFolderImported", "date": date, "downloadId": hash,
+            "data": { "droppedPath": dropped, "importedPath": "/films/a.mkv" },
+        });
+        self.state.history.lock().unwrap().push(record);
+    }
+
+    /// How often it was asked for its history so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.state.asked.load(Ordering::Relaxed)
     }
 
     /// As the configuration has it.
@@ -122,8 +140,14 @@ fn converse(stream: TcpStream, state: &State) {
             return;
         }
         if target.starts_with("GET ") {
-            // Its history is empty, whoever asks.
-            if out.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 14\r\n\r\n{\"records\":[]}").is_err() {
+            let mut records = Vec::new();
+            if target.contains("/history?") {
+                state.asked.fetch_add(1, Ordering::Relaxed);
+                records.clone_from(&state.history.lock().unwrap());
+            }
+            let page = json!({ "records": records }).to_string();
+            let answer = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+            if out.write_all(answer.as_bytes()).is_err() {
                 return;
             }
             continue;

@@ -18,7 +18,7 @@ const GOES_ON = "Retry continues from the partial data.";
 export const ADVICE = {
   Certificate: "Check the server's name and clock, or trust its certificate authority, then retry.",
   Coded: "The server applies a Content-Encoding; ask its owner to send files unchanged.",
-  CredentialsMissing: "The download needs headers, which are never stored: add them to the configuration of its peer, then retry.",
+  CredentialsMissing: "The download needs headers, which are never stored: add it again with them, or add them to the configuration of its peer and retry.",
   DestinationBusy: "Another download has this destination: remove it first, or choose another file name.",
   DestinationExists: "A file of this name is there: move it away and retry, or add this under another name.",
   DestinationRefused: "Move the link, folder or device with this name away, then retry.",

@@ -386,7 +386,7 @@ fn objects(
     let locks = state.parent().unwrap_or(Path::new(".")).to_owned();
     let objects = ObjectStore::new(settings, options, policy, Arc::new(ledger.clone()), locks, "");
     let ready = async {
-        objects.check(&target.destination.to_string_lossy()).await?;
+        objects.check(&target.destination.to_string_lossy(), None).await?;
         // What cannot be aborted now stays in the ledger.
         let _ = objects.abort_uploads(None).await;
         Ok(())

@@ -5,6 +5,7 @@
 
 use super::uploads::UploadedPart;
 use crate::store::version::FileStamp;
+use crate::sync::lock;
 use crate::transport::{Header, HttpTransport};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -21,6 +22,7 @@ use smol::Timer;
 use smol::future::FutureExt;
 use std::fmt;
 use std::future::Future;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
@@ -196,6 +198,21 @@ fn shown_message(message: &str) -> String {
 }
 
 impl StorageFault {
+    /// With the region of the bucket, if it is another one than the configured. An answer to HEAD, and that of some services, has
+    /// no code.
+    fn with_region(mut self, region: Option<&str>) -> StorageFault {
+        if let StorageFault::Refused { status, code, message, .. } = &mut self {
+            if *status == 301 && code.is_empty() {
+                "PermanentRedirect".clone_into(code);
+            }
+            if let Some(region) = region {
+                let there = format!("the bucket is in the region {region}");
+                *message = if message.is_empty() { there } else { format!("{message} ({there})") };
+            }
+        }
+        self
+    }
+
     pub(super) fn is(&self, wanted: &str) -> bool {
         matches!(self, StorageFault::Refused { code, .. } if code == wanted)
     }
@@ -274,9 +291,23 @@ impl S3Client {
     }
 
     /// Asks for the parts of an upload that cannot exist: whatever is wrong with the address, the bucket, the region or the
-    /// key shows in the answer, and it needs no more rights than an upload.
-    pub(super) async fn check(&self, object: &ObjectName) -> Result<(), String> {
-        let answer = self.retry(async || self.ask_for_nothing(object).await);
+    /// key shows in the answer, and it needs no more rights than an upload. `within` bounds the time for all attempts together.
+    pub(super) async fn check(&self, object: &ObjectName, within: Option<Duration>) -> Result<(), String> {
+        let last = Mutex::new(None);
+        let attempts = self.retry(async || {
+            let answer = self.ask_for_nothing(object).await;
+            *lock(&last) = answer.as_ref().err().map(ToString::to_string);
+            answer
+        });
+        let late = async {
+            let Some(within) = within else {
+                return std::future::pending().await;
+            };
+            Timer::after(within).await;
+            let after = lock(&last).take().map_or_else(String::new, |last| format!(" after this: {last}"));
+            Err(unreadable(format!("it was not received within {} s{after}", within.as_secs())))
+        };
+        let answer = attempts.or(late);
         let (endpoint, bucket) = (self.settings.endpoint.origin().ascii_serialization(), object.bucket());
         let no_uploads = || format!("the storage at {endpoint} does not support multipart uploads to {bucket}");
         match answer.await {
@@ -502,7 +533,7 @@ impl S3Client {
             Method::Put => surf::http::Method::Put,
             Method::Delete => surf::http::Method::Delete,
         };
-        let response = self.transport.send_bytes(method, url.as_str(), &sent, body).await?;
+        let response = self.transport.send_here(method, url.as_str(), &sent, body).await?;
         let (status, headers) = (response.status, response.headers);
         let read = async {
             let (mut body, mut bytes) = (response.body, Vec::new());
@@ -523,7 +554,9 @@ impl S3Client {
             200..=299 => Ok(Answer { headers, text }),
             _ => {
                 let retry_after = headers.only("retry-after");
-                Err(refused(status, &text, retry_after.and_then(|value| parse_retry_after(value, SystemTime::now()))))
+                let retry_after = retry_after.and_then(|value| parse_retry_after(value, SystemTime::now()));
+                let region = headers.only("x-amz-bucket-region").filter(|region| *region != self.settings.region);
+                Err(refused(status, &text, retry_after).with_region(region))
             }
         }
     }

@@ -77,13 +77,13 @@ impl ObjectStore {
         ObjectStore(Arc::new(StoreState { client, ledger, locks, prefix: prefix.to_owned(), kept: Mutex::default() }))
     }
 
-    /// Checks that uploads to an object can be begun, without beginning one.
+    /// Checks that uploads to an object can be begun, without beginning one. `within` bounds the time for it.
     ///
     /// # Errors
     /// What is wrong with the address, the bucket, the region, the key or the name.
-    pub async fn check(&self, object: &str) -> Result<(), String> {
+    pub async fn check(&self, object: &str, within: Option<Duration>) -> Result<(), String> {
         let object = ObjectName::parse(object).map_err(|why| format!("{object}: {why}"))?;
-        self.0.client.check(&object).await
+        self.0.client.check(&object, within).await
     }
 
     /// Asks whether the storage answers.
