@@ -406,6 +406,7 @@ fn client_record(download: &JackDownload, config: &Config) -> Option<(String, Va
         added_on: added.as_secs(),
         download: None,
         fault: None,
+        stub: None,
     };
     Some((hash, serde_json::to_value(torrent).ok()?))
 }

@@ -23,4 +23,6 @@ pub use events::{Events, Heard, Subscription};
 pub(crate) use status::{COMPLETED_FOLDER, PeerCard, ServerCard};
 pub use status::{Peers, PendingStub, Stubs, Troubles};
 pub use tasks::End;
-pub(crate) use torrents::{CLIENT_PREFIX, StubPlace, Torrent, TorrentError, below, fetch_stub, hash_of, own_stub};
+pub(crate) use torrents::{
+    CLIENT_PREFIX, SharedStub, StubPlace, Torrent, TorrentError, below, fetch_stub, hash_of, own_stub,
+};

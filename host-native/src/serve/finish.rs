@@ -153,6 +153,10 @@ pub(super) async fn fail_stubs<L: NativeLedger>(service: &Service<L>, item: &Pee
     let mut stubs = Unsettled::of(service, item, noted);
     while let Some(name) = stubs.next() {
         let mut failed = false;
+        let (ledger, torrents) = (service.control.ledger(), service.control.torrents());
+        if let Err(error) = torrents.failed(ledger, &name, why).await {
+            tracing::error!(stub = ?name, error = %chain(&error), "cannot record for other workers that a stub failed");
+        }
         while let Err(error) = service.stubs.fail(&name, item, why) {
             let folder = service.stubs.path(&name).display();
             let trouble = format!("cannot move stubs in {folder} to failed/: {error}");
