@@ -45,6 +45,14 @@ pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
     {
         return service.completed.went_down(&chain(error));
     }
+    if let Err(Error::PartLocked { .. }) = &end.result
+        && service.control.ledger().fleet().is_some()
+    {
+        tracing::warn!(
+            id = end.id,
+            "not driven here any more: its lease is lost, or another worker or program has its part"
+        );
+    }
     let advice = end.result.as_ref().err().and_then(Error::advice);
     let is_at_fault = end.result.as_ref().err().is_some_and(is_of_the_release);
     let (service, id) = (Arc::clone(service), end.id);
