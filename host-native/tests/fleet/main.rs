@@ -2,6 +2,7 @@
 #![cfg(feature = "fleet")]
 
 mod client;
+mod commands;
 #[allow(dead_code)] // what other tests use of it
 #[path = "../serve/house.rs"]
 mod house;
