@@ -97,7 +97,7 @@ impl<L: NativeLedger> Api<L> {
 
 /// The API as a server takes it. Without a key only this machine is served.
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
-    let auth = Arc::new(Auth::new(keys));
+    let auth = Arc::new(Auth::new(keys, control.ledger().fleet().is_some()));
     let api = Api {
         control,
         auth: Arc::clone(&auth),
