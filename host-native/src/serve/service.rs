@@ -301,10 +301,13 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(3);
 /// Takes the stubs of the download client as they are added, and lets go of those that were taken away. Never ends.
 pub(super) async fn look_at_client<L: NativeLedger>(service: Arc<Service<L>>) {
     let signal = service.control.torrents().signal();
+    let mut follows = true;
     loop {
-        if let Err(error) = service.control.follow_torrents().await {
-            tracing::warn!(error = %chain(&error), "cannot read what other workers did for the download client");
+        let followed = service.control.follow_torrents().await;
+        if let (true, Err(error)) = (follows, &followed) {
+            tracing::warn!(error = %chain(error), "cannot read what other workers did for the download client");
         }
+        follows = followed.is_ok();
         let folder = service.stubs.client.path();
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
