@@ -4,6 +4,7 @@
 mod access;
 mod client;
 mod commands;
+mod events;
 #[allow(dead_code)] // what other tests use of it
 #[path = "../serve/house.rs"]
 mod house;
