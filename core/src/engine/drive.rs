@@ -665,6 +665,8 @@ async fn close<H: Host>(
     match &*error {
         Error::Interrupted => {}
         error if has_no_storage(job, error) => job.emit(What::Queued),
+        // It is the download of whoever has the claim, and goes on there.
+        Error::PartLocked { .. } if job.host.ledger().lease().is_some() => {}
         Error::Paused => job.emit(What::Paused { bytes: job.row.downloaded }),
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
         _ => job.emit(What::Failed(job.summary(Some(&error)))),

@@ -12,12 +12,15 @@
 //! SHA-256 only; it lives for a month, until the key is changed or the process ends. When there are too many, one makes room
 //! that nobody will miss: a program that logs in again and again must not end the session of a person. So each [`Client`] has
 //! few, and of those the one goes that is idle for a day, else the one that was used the fewest times, else the youngest.
+//!
+//! In a fleet a session is not kept: its token is signed with the key, so that every worker accepts it ([`signed`]). Logging out ends
+//! it at the worker that is asked, for as long as that runs; a change of the key ends it everywhere.
 
 use super::{Api, Handled, JSON_LINES};
 use crate::ledger::NativeLedger;
 use crate::server::{
-    Access, Asked, ClientNetwork, CurrentKeys, Entry, Guard, Payload, Refusal, Reply, X_API_KEY, is_json, is_of_type,
-    is_own_origin, not_json, only, unauthorized,
+    Access, Asked, ClientNetwork, CurrentKeys, Entry, Guard, Keys, Payload, Refusal, Reply, X_API_KEY, is_json,
+    is_of_type, is_own_origin, not_json, only, unauthorized,
 };
 use crate::sync::lock;
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, SET_COOKIE, USER_AGENT};
@@ -32,6 +35,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "fleet")]
+use std::time::SystemTime;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 use subtle::{Choice, ConstantTimeEq};
@@ -46,12 +51,52 @@ pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 pub(super) struct Auth {
     keys: CurrentKeys,
     sessions: Sessions,
+    /// Sessions of any worker are accepted, if it is one of several.
+    #[cfg(feature = "fleet")]
+    of_fleet: Option<signed::EndedSessions>,
 }
 
 impl Auth {
     /// The guard that these keys open; without any, only this machine is served.
-    pub(super) fn new(keys: CurrentKeys) -> Auth {
-        Auth { keys, sessions: Sessions::default() }
+    /// With `is_worker` the sessions of other workers with the same key are accepted.
+    pub(super) fn new(keys: CurrentKeys, is_worker: bool) -> Auth {
+        #[cfg(not(feature = "fleet"))]
+        let _ = is_worker;
+        Auth {
+            keys,
+            sessions: Sessions::default(),
+            #[cfg(feature = "fleet")]
+            of_fleet: is_worker.then(signed::EndedSessions::default),
+        }
+    }
+
+    fn begin(&self, keys: &Keys, client: Client, key_changes: u64) -> io::Result<String> {
+        #[cfg(feature = "fleet")]
+        if self.of_fleet.is_some() {
+            return signed::token(keys, SystemTime::now());
+        }
+        let _ = keys;
+        self.sessions.begin(client, key_changes)
+    }
+
+    fn holds(&self, keys: &Keys, token: &str, key_changes: u64) -> bool {
+        #[cfg(feature = "fleet")]
+        if let Some(ended) = &self.of_fleet {
+            return signed::holds(keys, token, SystemTime::now()) && !ended.has(token);
+        }
+        let _ = keys;
+        self.sessions.holds(token, key_changes)
+    }
+
+    fn end(&self, token: &str) {
+        #[cfg(feature = "fleet")]
+        if let (Some(ended), (Some(keys), _)) = (&self.of_fleet, self.keys.get()) {
+            if signed::holds(&keys, token, SystemTime::now()) {
+                ended.put(token);
+            }
+            return;
+        }
+        self.sessions.end(token);
     }
 
     /// A channel that is closed once the key is changed. Streams that began before end then.
@@ -70,8 +115,7 @@ impl Auth {
         }
         let program = headers.get(USER_AGENT).map_or(&b""[..], |name| name.as_bytes());
         let client = Client::new(from.ip(), program);
-        let token = self.sessions.begin(client, key_changes);
-        let token = token.map_err(no_random)?;
+        let token = self.begin(&keys, client, key_changes).map_err(no_random)?;
         Ok(Some(set_cookie(&token, LIFE.as_secs(), headers)))
     }
 
@@ -89,13 +133,13 @@ impl Auth {
             return Ok(None);
         }
         let program = headers.get(USER_AGENT).map_or(&b""[..], |name| name.as_bytes());
-        let token = self.sessions.begin(Client::new(from.ip(), program), key_changes);
+        let token = self.begin(&keys, Client::new(from.ip(), program), key_changes);
         Ok(Some(token.map_err(no_random)?))
     }
 
     /// Ends a session of the download client's API.
     pub(super) fn log_out_client(&self, token: &str) {
-        self.sessions.end(token);
+        self.end(token);
     }
 
     /// Decides on a request to the download client's API: like the others, but with its own cookie (see
@@ -107,10 +151,10 @@ impl Auth {
             (None, _) => Access::Loopback.check(headers, from)?,
             (Some(_), _) if entry == Entry::Keyless => {}
             (Some(keys), _) if headers.contains_key(&X_API_KEY) => Access::Keys(keys).check(headers, from)?,
-            (Some(_), key_changes) => match client_session(headers) {
-                Some((token, _)) if self.sessions.holds(token, key_changes) => {}
+            (Some(keys), key_changes) => match client_session(headers) {
+                Some((token, _)) if self.holds(&keys, token, key_changes) => {}
                 // The dashboard fetches what it found.
-                _ if self.holds_session(headers, key_changes).is_ok() => {}
+                _ if self.holds_session(&keys, headers, key_changes).is_ok() => {}
                 _ => return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden", "Forbidden")),
             },
         }
@@ -122,13 +166,13 @@ impl Auth {
 
     /// Ends the session of the request's cookie. Returns the `Set-Cookie` that removes it.
     pub(super) fn log_out(&self, headers: &HeaderMap) -> String {
-        tokens(headers, COOKIE_NAME).for_each(|token| self.sessions.end(token));
+        tokens(headers, COOKIE_NAME).for_each(|token| self.end(token));
         set_cookie("", 0, headers)
     }
 
-    fn holds_session(&self, headers: &HeaderMap, key_changes: u64) -> Result<(), Refusal> {
+    fn holds_session(&self, keys: &Keys, headers: &HeaderMap, key_changes: u64) -> Result<(), Refusal> {
         let mut tokens = tokens(headers, COOKIE_NAME);
-        match tokens.any(|token| self.sessions.holds(token, key_changes)) {
+        match tokens.any(|token| self.holds(keys, token, key_changes)) {
             true => Ok(()),
             false => Err(unauthorized()),
         }
@@ -150,9 +194,9 @@ impl Guard for Auth {
             (Some(keys), key_changes) if entry == Entry::QueryKeyed => match query_key(pairs(head)) {
                 Some(key) if keys.fits(key.as_bytes()) => {}
                 Some(_) => return Err(unauthorized().wrong_key()),
-                None => self.holds_session(headers, key_changes)?,
+                None => self.holds_session(&keys, headers, key_changes)?,
             },
-            (Some(_), key_changes) => self.holds_session(headers, key_changes)?,
+            (Some(keys), key_changes) => self.holds_session(&keys, headers, key_changes)?,
         }
         if !is_own_origin(headers) || is_from_another_site(head) {
             return Err(Refusal::new(
@@ -360,6 +404,111 @@ fn make_room(sessions: &mut Vec<Session>, client: Client, now: Instant) {
         });
     if let Some((place, _)) = least_missed {
         sessions.remove(place);
+    }
+}
+
+/// Tokens that every worker with the same key accepts: a random number, the end in seconds since 1970, and their HMAC-SHA256 (RFC 2104)
+/// by the SHA-256 of the key, in hex.
+#[cfg(feature = "fleet")]
+mod signed {
+    use super::{LIFE, digest, lock};
+    use crate::server::{Keys, random};
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::sync::Mutex;
+    use std::time::SystemTime;
+
+    /// Sessions that were ended and would hold otherwise, at most.
+    const MOST_ENDED: usize = 65_536;
+
+    /// A new token.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(super) fn token(keys: &Keys, now: SystemTime) -> io::Result<String> {
+        let end = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + LIFE;
+        let said = format!("{}-{}", random()?, end.as_secs());
+        let key = keys.digests().first().ok_or(io::ErrorKind::NotFound)?;
+        let code = mac(key, &said).ok_or(io::ErrorKind::InvalidInput)?.finalize().into_bytes();
+        let code: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("{said}-{code}"))
+    }
+
+    /// Returns `true` if a worker with this key made the token and its end is still to come.
+    pub(super) fn holds(keys: &Keys, token: &str, now: SystemTime) -> bool {
+        let Some((said, code)) = token.rsplit_once('-') else {
+            return false;
+        };
+        let Some(code) = unhex(code) else {
+            return false;
+        };
+        // Compared in constant time.
+        keys.digests().iter().any(|key| mac(key, said).is_some_and(|mac| mac.verify_slice(&code).is_ok()))
+            && end(token) > now.duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |now| now.as_secs())
+    }
+
+    /// Always there: a key of any length will do.
+    fn mac(key: &[u8; 32], said: &str) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+        mac.update(b"regrip session ");
+        mac.update(said.as_bytes());
+        Some(mac)
+    }
+
+    /// The end of a token, in seconds since 1970.
+    fn end(token: &str) -> u64 {
+        token.split('-').nth(1).and_then(|end| end.parse().ok()).unwrap_or(0)
+    }
+
+    fn unhex(hex: &str) -> Option<Vec<u8>> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
+    }
+
+    /// Sessions that were ended before their time, with their ends.
+    #[derive(Debug, Default)]
+    pub(super) struct EndedSessions(Mutex<BTreeMap<[u8; 32], u64>>);
+
+    impl EndedSessions {
+        pub(super) fn has(&self, token: &str) -> bool {
+            lock(&self.0).contains_key(&digest(token))
+        }
+
+        /// Of too many, the one goes that would have ended first.
+        pub(super) fn put(&self, token: &str) {
+            let mut ended = lock(&self.0);
+            if ended.len() >= MOST_ENDED
+                && let Some(first) = ended.iter().min_by_key(|(_, end)| **end).map(|(token, _)| *token)
+            {
+                ended.remove(&first);
+            }
+            ended.insert(digest(token), end(token));
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use std::time::Duration;
+
+        #[test]
+        fn a_signed_session_holds_with_its_key_until_its_end_and_is_not_changed() {
+            let [keys, others] = ["hush", "other"].map(|key| Keys::new([key]).unwrap());
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+            let token = token(&keys, now).unwrap();
+            assert!(holds(&keys, &token, now) && holds(&keys, &token, now + LIFE - Duration::from_secs(1)));
+            assert!(!holds(&keys, &token, now + LIFE) && !holds(&others, &token, now));
+            let longer = token.replacen("-3592000-", "-9592000-", 1);
+            assert_ne!(longer, token);
+            for wrong in [&longer, &token[1..], &token[..token.len() - 1], "", "-", "--", "a-9999999999-", "ä-1-äa"] {
+                assert!(!holds(&keys, wrong, now), "{wrong}");
+            }
+            let ended = EndedSessions::default();
+            assert!(!ended.has(&token));
+            ended.put(&token);
+            assert!(ended.has(&token));
+        }
     }
 }
 

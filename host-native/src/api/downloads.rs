@@ -6,15 +6,21 @@ use crate::control::{AskedDownload, BATCH, parse_checksum};
 use crate::ledger::{AttemptLine, Download, LedgerEntry, NativeLedger};
 use crate::server::{Asked, Object, Payload, Refusal, Reply, parsed};
 use crate::transport::Header;
+use bytes::Bytes;
+use futures::future::{Either, select};
+use futures::stream::unfold;
+use futures::{FutureExt, StreamExt};
 use hyper::StatusCode;
-use hyper::header::LOCATION;
+use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use regrip_core::Checksum;
 use regrip_core::checksum::InvalidChecksum;
 use regrip_core::{DownloadId, Error, Status};
 use serde::{Deserialize, Serialize};
+use smol::Timer;
 use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Downloads of a page by default.
 const PAGE: u32 = 100;
@@ -274,13 +280,13 @@ pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> 
     let wish = asked.json::<Wish>().await?;
     // It may read files.
     let wish = smol::unblock(move || wish.read()).await?;
-    let _turn = api.turns.acquire().await;
     let control = api.control.clone();
     let accepted = api.change(async move { control.add(&wish).await }).await?;
     let status = match accepted.known {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
     };
+    let _turn = api.turns.acquire().await;
     let reply = shown(&api, accepted.id, status).await?;
     Ok(reply.text_header(LOCATION, &format!("/api/downloads/{}", accepted.id)))
 }
@@ -299,6 +305,10 @@ pub(crate) const JSON_LINES: &str = "application/x-ndjson";
 const LARGEST_BATCH_BYTES: usize = 64 << 20;
 /// Most downloads of a batch.
 const LARGEST_BATCH: usize = 100_000;
+/// How long the storage may take for [`BATCH`] downloads: less than a connection may be idle.
+const BATCH_WITHIN: Duration = Duration::from_secs(45);
+/// The longest time without any byte of the reply to one JSON object.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 /// Refusals that are listed.
 const MOST_REFUSED: usize = 1000;
 
@@ -313,6 +323,9 @@ pub(crate) struct BatchReply {
     pub(crate) refused: usize,
     /// Why, for the first of these.
     pub(crate) errors: Vec<BatchError>,
+    /// Why the rest is refused without being looked at.
+    #[serde(skip)]
+    stopped: Option<Refusal>,
 }
 
 /// Why a download of a batch was not accepted.
@@ -333,10 +346,18 @@ pub(super) async fn add_all<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked)
         if batch.downloads.len() > LARGEST_BATCH {
             return Err(Refusal::bad_request(format!("more than {LARGEST_BATCH} downloads")).about("downloads"));
         }
-        let wishes = batch.downloads.into_iter();
-        let wishes = smol::unblock(|| wishes.map(|Object(wish)| wish.read()).enumerate().collect()).await;
-        reply.add(&api, wishes).await?;
-        return Ok(Reply::json(&reply));
+        let mut wishes = batch.downloads.into_iter().enumerate();
+        return without_silence(LONGEST_SILENCE, async move {
+            loop {
+                let some: Vec<_> = wishes.by_ref().take(BATCH).collect();
+                if some.is_empty() {
+                    return reply;
+                }
+                let read = || some.into_iter().map(|(place, Object(wish))| (place, wish.read())).collect();
+                reply.add(&api, smol::unblock(read).await).await;
+            }
+        })
+        .await;
     };
     let (mut place, mut wishes) = (0, Vec::new());
     while let Some(line) = lines.next().await? {
@@ -345,20 +366,41 @@ pub(super) async fn add_all<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked)
         }
         place += 1;
         if wishes.len() == BATCH {
-            reply.add(&api, take(&mut wishes)).await?;
+            reply.add(&api, take(&mut wishes)).await;
         }
     }
-    reply.add(&api, wishes).await?;
-    Ok(Reply::json(&reply))
+    reply.add(&api, wishes).await;
+    reply.handled()
+}
+
+/// Answers once the work is done. If that takes a while, the reply begins with spaces, which JSON may have before a value: a connection
+/// without any data is closed as idle.
+async fn without_silence(silence: Duration, work: impl Future<Output = BatchReply> + Send + 'static) -> Handled {
+    let work = match select(work.boxed(), Timer::after(silence)).await {
+        Either::Left((reply, _)) => return reply.handled(),
+        Either::Right((_, work)) => work,
+    };
+    let stream = unfold(Some(work), move |work| async move {
+        Some(match select(work?, Timer::after(silence)).await {
+            Either::Left((reply, _)) => (serde_json::to_vec(&reply).unwrap_or_default().into(), None),
+            Either::Right((_, work)) => (Bytes::from_static(b" "), Some(work)),
+        })
+    });
+    let reply = Reply::new(StatusCode::OK, Payload::Stream(stream.boxed()));
+    Ok(reply.header(CONTENT_TYPE, HeaderValue::from_static("application/json")))
 }
 
 impl BatchReply {
-    /// Adds downloads and counts the results.
-    async fn add<L: NativeLedger>(
-        &mut self,
-        api: &Arc<Api<L>>,
-        wishes: Vec<(usize, Result<AskedDownload, Refusal>)>,
-    ) -> Result<(), Refusal> {
+    /// The refusal, if nothing of the batch was done.
+    fn handled(self) -> Handled {
+        match &self.stopped {
+            Some(refusal) if self.added + self.known == 0 => Err(refusal.clone()),
+            _ => Ok(Reply::json(&self)),
+        }
+    }
+
+    /// Adds downloads and counts the results. Once some could not be added at all, the rest is refused for the same reason.
+    async fn add<L: NativeLedger>(&mut self, api: &Arc<Api<L>>, wishes: Vec<(usize, Result<AskedDownload, Refusal>)>) {
         let (mut places, mut readable, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for (place, wish) in wishes {
             match wish {
@@ -369,9 +411,21 @@ impl BatchReply {
                 Err(refusal) => refusals.push((place, refusal)),
             }
         }
-        let _turn = api.turns.acquire().await;
-        let control = api.control.clone();
-        let results = api.change(async move { Ok::<_, Refusal>(control.add_all(&readable).await) }).await?;
+        let results = match &self.stopped {
+            Some(refusal) => Err(refusal.clone()),
+            None if readable.is_empty() => Ok(Vec::new()),
+            None => {
+                let _turn = api.turns.acquire().await;
+                let control = api.control.clone();
+                let adding = async move { Ok::<_, Refusal>(control.add_all(&readable).await) };
+                api.change_within(BATCH_WITHIN, adding).await
+            }
+        };
+        let results = results.unwrap_or_else(|refusal| {
+            refusals.extend(places.drain(..).map(|place| (place, refusal.clone())));
+            self.stopped = Some(refusal);
+            Vec::new()
+        });
         for (place, result) in places.into_iter().zip(results) {
             match result {
                 Some(Ok(accepted)) if accepted.known => self.known += 1,
@@ -392,7 +446,6 @@ impl BatchReply {
         };
         let room = MOST_REFUSED.saturating_sub(self.errors.len());
         self.errors.extend(refusals.into_iter().take(room).map(error));
-        Ok(())
     }
 }
 
@@ -445,6 +498,39 @@ pub(super) fn up_to_date(entry: LedgerEntry) -> Download {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_that_takes_long_is_answered_by_spaces_first() {
+        smol::block_on(async {
+            let done = || BatchReply { added: 3, ..BatchReply::default() };
+            let at_once = without_silence(Duration::MAX, async move { done() }).await.unwrap();
+            let (_, payload) = at_once.into_parts();
+            assert!(matches!(payload, Payload::Bytes(_)));
+            let (finish, finished) = smol::channel::bounded::<()>(1);
+            let late = without_silence(Duration::ZERO, async move {
+                let _ = finished.recv().await;
+                done()
+            });
+            let (head, Payload::Stream(mut body)) = late.await.unwrap().into_parts() else {
+                panic!("it does not wait")
+            };
+            assert_eq!(head.status, StatusCode::OK);
+            let mut text = body.next().await.unwrap().to_vec();
+            assert_eq!(text, b" ");
+            finish.close();
+            while let Some(bytes) = body.next().await {
+                text.extend_from_slice(&bytes);
+            }
+            let reply: BatchReply = serde_json::from_slice(&text).unwrap();
+            assert_eq!(reply.added, 3);
+        });
+    }
+
+    #[test]
+    fn a_batch_that_was_stopped_is_refused_only_if_nothing_was_added() {
+        let stopped = |added| BatchReply { added, stopped: Some(Refusal::bad_request("why")), ..BatchReply::default() };
+        assert!(stopped(0).handled().is_err() && stopped(1).handled().is_ok());
+    }
 
     #[test]
     fn a_query_is_taken_whole_or_refused() {

@@ -39,11 +39,11 @@ use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 pub(crate) use peers::{link_of, shown_key};
-use routes::ledger_busy;
+use routes::{ledger_busy, storage_busy};
 use smol::Timer;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Requests that may query the ledger at once. The others wait, so that downloads, which write to it, wait for a few of
 /// them at most.
@@ -51,6 +51,9 @@ const AT_ONCE: usize = 4;
 
 /// Between two looks at whether the ledger accepts writes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a change may take that has to do with the storage of files.
+const CHANGE_WITHIN: Duration = Duration::from_secs(9);
 
 /// The result of a handler.
 type Handled = Result<Reply, Refusal>;
@@ -68,11 +71,27 @@ struct Api<L: NativeLedger> {
 
 impl<L: NativeLedger> Api<L> {
     /// Runs a change. While another program keeps the ledger locked, no change begins, and a running one is not waited for:
-    /// its client would give up before it ends.
+    /// its client would give up before it ends. Nor is one that the storage keeps.
     ///
     /// # Errors
-    /// `LedgerBusy`, and what `change` ends with.
+    /// `LedgerBusy`, `StorageBusy`, and what `change` ends with.
     async fn change<T, E>(&self, change: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        E: Into<Refusal> + Send + 'static,
+    {
+        self.change_within(CHANGE_WITHIN, change).await
+    }
+
+    /// The same, with another time for the storage.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    async fn change_within<T, E>(
+        &self,
+        within: Duration,
+        change: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, Refusal>
     where
         T: Send + 'static,
         E: Into<Refusal> + Send + 'static,
@@ -82,12 +101,17 @@ impl<L: NativeLedger> Api<L> {
             return Err(ledger_busy("; nothing was done"));
         }
         let mut change = Workers::spawn(change);
+        let begun = Instant::now();
         loop {
             match select(&mut change, Timer::after(LOOK_EVERY)).await {
                 Either::Left((done, _)) => return done.map_err(E::into),
                 Either::Right(_) if ledger.is_stuck() => {
                     change.detach();
                     return Err(ledger_busy("; it is done once the lock is gone, unless that takes too long"));
+                }
+                Either::Right(_) if begun.elapsed() >= within => {
+                    change.detach();
+                    return Err(storage_busy());
                 }
                 Either::Right(_) => {}
             }
@@ -97,7 +121,7 @@ impl<L: NativeLedger> Api<L> {
 
 /// The API as a server takes it. Without a key only this machine is served.
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
-    let auth = Arc::new(Auth::new(keys));
+    let auth = Arc::new(Auth::new(keys, control.ledger().fleet().is_some()));
     let api = Api {
         control,
         auth: Arc::clone(&auth),

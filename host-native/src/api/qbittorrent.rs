@@ -11,7 +11,7 @@ use super::auth::{Auth, client_session};
 use super::downloads::up_to_date;
 use super::torrent_json::{Form, ShownTorrent, fits, order, server_state, with_constants};
 use super::{Api, Handled};
-use crate::control::{StubPlace, Torrent, TorrentError, below, fetch_stub, own_stub};
+use crate::control::{SharedStub, StubPlace, Torrent, TorrentError, below, fetch_stub, own_stub};
 use crate::ledger::{NativeLedger, is_as_left};
 use crate::server::{Answer, Asked, Entry, Guard, Refusal, Reply, Route, Router};
 use crate::sync::lock;
@@ -163,6 +163,7 @@ async fn app<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
 }
 
 async fn transfer<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
+    client.api.control.follow_torrents().await?;
     match asked.captured() {
         "info" => Ok(Reply::json(&client.show_all(|_| ()).await?)),
         "speedLimitsMode" | "downloadLimit" | "uploadLimit" => Ok(Reply::text(StatusCode::OK, "0")),
@@ -172,6 +173,7 @@ async fn transfer<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Hand
 }
 
 async fn sync<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
+    client.api.control.follow_torrents().await?;
     let rid = client.responses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     match asked.captured() {
         "maindata" => {
@@ -223,6 +225,7 @@ async fn read<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled 
 
 async fn torrents<L: NativeLedger>(client: &TorrentApi<L>, mut asked: Asked) -> Handled {
     let form = Form::read(&mut asked).await?;
+    client.api.control.follow_torrents().await?;
     match asked.captured() {
         "info" => client.info(&form).await,
         "count" => Ok(Reply::text(StatusCode::OK, client.api.control.torrents().list().len().to_string())),
@@ -373,6 +376,8 @@ impl<L: NativeLedger> TorrentApi<L> {
             torrents.put_category(control.ledger(), category, Some(below(category)?)).await?;
         }
         let stopped = form.is_true("paused") || form.is_true("stopped");
+        let place = if stopped { StubPlace::Stopped } else { StubPlace::Queued };
+        let home = control.ledger().fleet().map(|_| control.engine().owner().to_owned());
         for (torrent, stub) in new {
             // A request that is repeated adds nothing; what failed or is gone is new work.
             let known = match torrents.get(&torrent.hash) {
@@ -380,6 +385,8 @@ impl<L: NativeLedger> TorrentApi<L> {
                 None => None,
             };
             if matches!(known, None | Some("error" | "missingFiles")) {
+                let shared = home.clone().map(|home| SharedStub { home, place, why: None });
+                let torrent = Torrent { stub: shared, ..torrent };
                 torrents.add(control.ledger(), torrent, &stub, stopped).await?;
             }
         }
@@ -432,7 +439,7 @@ impl<L: NativeLedger> TorrentApi<L> {
         match self.status(&torrent).await? {
             Some((id, _)) => self.api.change(async move { control.pause(id).await.or_else(in_its_state) }).await,
             None if control.torrents().place(&torrent.hash) == StubPlace::Queued => {
-                Ok(control.torrents().stop(&torrent.hash).map_err(TorrentError::Io)?)
+                Ok(control.torrents().stop(control.ledger(), &torrent.hash).await?)
             }
             None => Ok(()),
         }
@@ -446,7 +453,7 @@ impl<L: NativeLedger> TorrentApi<L> {
                 self.api.change(async move { control.retry(id).await }).await
             }
             Some(_) => Ok(()),
-            None => Ok(control.torrents().start(&torrent.hash).map_err(TorrentError::Io)?),
+            None => Ok(control.torrents().start(control.ledger(), &torrent.hash).await?),
         }
     }
 

@@ -85,6 +85,12 @@ pub(super) fn ledger_busy(more: &str) -> Refusal {
     refusal.retry_after(AGAIN_AFTER)
 }
 
+/// The storage of files does not answer.
+pub(super) fn storage_busy() -> Refusal {
+    let message = "the storage of files does not answer; it is done once it does, unless that takes too long";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "StorageBusy", message).retry_after(AGAIN_AFTER)
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         if is_busy(&error) {

@@ -359,7 +359,7 @@ pub(crate) struct BackendArgs {
     #[arg(long, value_name = "URL", conflicts_with = "state")]
     pub server: Option<String>,
 
-    /// Ask the server with this configuration, or use its state file while it does not run
+    /// Ask the server with this configuration, or use its ledger while it does not run
     #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "server"])]
     pub config: Option<PathBuf>,
 }

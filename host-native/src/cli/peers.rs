@@ -1,6 +1,6 @@
 //! `regrip key` and `regrip link`: the keys of peers, and links by which servers become peers.
 //!
-//! Keys are changed in the database of the server, whether it runs or not: it reads them before each request of a peer. A peer is
+//! Keys are changed in the ledger of the server, its own file or the database that a fleet shares, whether it runs or not: it reads them before each request of a peer. A peer is
 //! added to the configuration's file, which a running server is then signalled to read again.
 //!
 //! `regrip share` serves folders to peers, and nothing else. `regrip stub` creates and shows stubs, each of which names an item of a
@@ -8,7 +8,7 @@
 
 use super::drive::{self, Signal};
 use super::output::{CommandResult, Exit, failed};
-use super::serve::{data_folder, read_config};
+use super::serve::{data_folder, read_config, shared_ledger};
 use super::text;
 use crate::api::{link_of, shown_key};
 use crate::config::{Config, EditRefused, Secret, add_peer};
@@ -17,7 +17,7 @@ use crate::peers::{QuickLink, id_of};
 use crate::serve::{LogFormat, ledger_in, serving, start_log};
 use crate::server::{CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Census, Share, ShareOptions, issue};
-use crate::state::{self, StateLedger};
+use crate::state;
 use crate::text_file;
 use crate::time::rfc3339;
 use crate::transport::Origin;
@@ -172,7 +172,7 @@ pub(super) fn key(command: &KeyCommand) -> CommandResult {
     }
 }
 
-fn ledger(place: &KeyPlace) -> CommandResult<StateLedger> {
+fn ledger(place: &KeyPlace) -> CommandResult<Box<dyn PeerKeys>> {
     let config = match &place.config {
         Some(file) => read_config(file)?.config,
         None => Config::default(),
@@ -180,14 +180,21 @@ fn ledger(place: &KeyPlace) -> CommandResult<StateLedger> {
     ledger_of(&config)
 }
 
-fn ledger_of(config: &Config) -> CommandResult<StateLedger> {
+/// The ledger of a server: the database of its `regrip.ledger`, else its state file.
+fn ledger_of(config: &Config) -> CommandResult<Box<dyn PeerKeys>> {
+    #[cfg(feature = "fleet")]
+    if let Some(ledger) = shared_ledger(config)? {
+        return Ok(Box::new(ledger));
+    }
+    #[cfg(not(feature = "fleet"))]
+    shared_ledger(config)?;
     let unusable = |text| (Exit::Unusable, text);
     let folder = data_folder(config).map_err(unusable)?;
-    state::open_at(&ledger_in(&folder)).map_err(unusable)
+    Ok(Box::new(state::open_at(&ledger_in(&folder)).map_err(unusable)?))
 }
 
 /// Issues a key, and says what it is known by.
-fn issue_to(name: &str, expires: Option<SystemTime>, ledger: &StateLedger) -> CommandResult<(String, PeerKey)> {
+fn issue_to(name: &str, expires: Option<SystemTime>, ledger: &dyn PeerKeys) -> CommandResult<(String, PeerKey)> {
     let (key, new) = issue(name, expires).map_err(|why| (Exit::Usage, why))?;
     let added = smol::block_on(ledger.add_peer_key(new)).map_err(unwritten)?;
     let added = added.ok_or_else(|| {
@@ -202,7 +209,7 @@ fn unwritten(error: regrip_core::Error) -> (Exit, String) {
 }
 
 fn create_key(args: &KeyCreate) -> CommandResult {
-    let (key, added) = issue_to(&args.name, args.expires, &ledger(&args.place)?)?;
+    let (key, added) = issue_to(&args.name, args.expires, &*ledger(&args.place)?)?;
     if args.json {
         let mut shown = shown_key(&added);
         shown["key"] = key.into();
@@ -214,13 +221,13 @@ fn create_key(args: &KeyCreate) -> CommandResult {
     Ok(Exit::Done)
 }
 
-fn all_keys(ledger: &StateLedger) -> CommandResult<Vec<PeerKey>> {
+fn all_keys(ledger: &dyn PeerKeys) -> CommandResult<Vec<PeerKey>> {
     let keys = smol::block_on(ledger.peer_keys());
     keys.map_err(|error| failed::<String>(Exit::Unusable, "the keys cannot be read")(chain(&error)))
 }
 
 fn list_keys(args: &KeyList) -> CommandResult {
-    let keys = all_keys(&ledger(&args.place)?)?;
+    let keys = all_keys(&*ledger(&args.place)?)?;
     if args.json {
         keys.iter().for_each(|key| out!("{}", shown_key(key)));
         return Ok(Exit::Done);
@@ -247,7 +254,7 @@ fn list_keys(args: &KeyList) -> CommandResult {
 
 fn revoke_key(args: &KeyRevoke) -> CommandResult {
     let ledger = ledger(&args.place)?;
-    let keys = all_keys(&ledger)?;
+    let keys = all_keys(&*ledger)?;
     let mut in_force = keys.iter().filter(|key| key.revoked_at.is_none());
     // A name goes before a number, which it may look like.
     let by_name = in_force.clone().find(|key| key.new.name == args.key);
@@ -278,7 +285,7 @@ fn create_link(args: &LinkCreate) -> CommandResult {
         say!("regrip: warning: this configuration shares nothing: see share and servers[].source");
     }
     warn_plain(&link.url);
-    let (key, added) = issue_to(&args.name, args.expires, &ledger_of(&config)?)?;
+    let (key, added) = issue_to(&args.name, args.expires, &*ledger_of(&config)?)?;
     let api_key = Secret::checked(key).map_err(|why| (Exit::Usage, why.to_owned()))?;
     out!("{}", QuickLink { api_key, ..link }.write().map_err(unlinkable)?);
     let name = text::plain(&added.new.name);

@@ -6,6 +6,8 @@ use super::output::{CommandResult, Exit, failed};
 use super::{get, text};
 use crate::config::{Config, ConfigRefused, Loaded, Peer, Problem, data_folder_clash, load};
 use crate::control::{CLIENT_PREFIX, Torrent};
+#[cfg(feature = "fleet")]
+use crate::ledger::PostgresLedger;
 use crate::ledger::{JackDownload, JackStatus, TakenOver, read_jack};
 use crate::peers::{id_of, source_of};
 use crate::serve::{self, DataFolder, DataFolderRefused, LogFormat, ServeError, ServeOptions};
@@ -122,6 +124,34 @@ pub(crate) fn data_folder(config: &Config) -> Result<PathBuf, String> {
         state::path(None).map_err(|_| "neither XDG_STATE_HOME nor HOME is set; name a folder by regrip.dataDir")?;
     // Not the one of `get`: the server resumes every download of its ledger.
     Ok(ours.with_file_name("serve"))
+}
+
+/// The ledger of a configuration's `regrip.ledger`, if it has one: its downloads and keys are not in the state file then.
+///
+/// # Errors
+/// Why it cannot be used.
+#[cfg(feature = "fleet")]
+pub(super) fn shared_ledger(config: &Config) -> CommandResult<Option<PostgresLedger>> {
+    let Some(postgres) = &config.server.postgres else {
+        return Ok(None);
+    };
+    let ledger = PostgresLedger::open(postgres.url.reveal(), postgres.lease).map_err(ServeError::from);
+    ledger.map(Some).map_err(|error| (exit(&error), text::with_advice(&chain(&error), advice(&error))))
+}
+
+/// Refuses a configuration whose ledger this program cannot use.
+///
+/// # Errors
+/// It has `regrip.ledger`.
+#[cfg(not(feature = "fleet"))]
+pub(super) fn shared_ledger(config: &Config) -> CommandResult<()> {
+    match config.server.postgres {
+        None => Ok(()),
+        Some(_) => {
+            let error = ServeError::NoPostgres;
+            Err((exit(&error), text::with_advice(&chain(&error), advice(&error))))
+        }
+    }
 }
 
 fn exit(error: &ServeError) -> Exit {
@@ -254,6 +284,13 @@ pub(crate) struct Migrate {
 /// Runs `migrate`.
 pub(super) fn migrate(args: &Migrate) -> CommandResult {
     let config = read_config(&args.from)?.config;
+    if config.server.postgres.is_some() {
+        let line = format!(
+            "{}: jack's downloads are taken over into a state file, not into regrip.ledger",
+            args.from.display()
+        );
+        return Err((Exit::Usage, line));
+    }
     let folder = data_folder(&config).map_err(|text| (Exit::Unusable, text))?;
     let folder = DataFolder::lock(&folder).map_err(|error| {
         let line = chain(&error);
@@ -406,6 +443,7 @@ fn client_record(download: &JackDownload, config: &Config) -> Option<(String, Va
         added_on: added.as_secs(),
         download: None,
         fault: None,
+        stub: None,
     };
     Some((hash, serde_json::to_value(torrent).ok()?))
 }

@@ -15,13 +15,16 @@ use crate::store::{destination, part_path};
 use crate::sync::lock;
 use crate::time::DurationCounts;
 use crate::transport::Header;
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use regrip_core::Checksum;
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::error::chain;
-use regrip_core::record::{DigestRow, DigestSource};
+use regrip_core::record::{Change, DigestRow, DigestSource};
+use regrip_core::time::Clock;
 use regrip_core::{DownloadId, Engine, Error, PeerId, Row, SafeName, Source, Status};
 use smol::Timer;
+use smol::future::or;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
@@ -35,8 +38,13 @@ const END_EVERY: Duration = Duration::from_millis(20);
 
 /// Downloads that are added in one transaction.
 pub(crate) const BATCH: usize = 1000;
-/// Downloads of a batch that are looked at alone, at once.
+/// Downloads of a batch that are added alone, at once.
 const AT_ONCE: usize = 16;
+/// Destinations of a batch that are looked at, at once: in object storage each costs a round trip.
+const LOOKS_AT_ONCE: usize = 64;
+
+/// How long a cancel or a pause waits until the drive is gone.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default)]
@@ -349,7 +357,7 @@ impl<L: NativeLedger> Control<L> {
                 let is_new = self.is_new(&wanted).await;
                 is_new.then_some((place, wanted))
             });
-            let looked: Vec<_> = stream::iter(looking).buffered(AT_ONCE).collect().await;
+            let looked: Vec<_> = stream::iter(looking).buffered(LOOKS_AT_ONCE).collect().await;
             let new: Vec<_> = looked.into_iter().flatten().collect();
             let rows = new.iter().map(|(_, wanted)| new_download(wanted, &wanted.destination)).collect();
             // If it fails, each is tried alone and says why it cannot be added.
@@ -515,26 +523,44 @@ impl<L: NativeLedger> Control<L> {
         Ok(())
     }
 
-    /// Cancels a download, and waits until its task ended. Its part is kept.
+    /// Cancels a download, and waits until its task ended, if that does not take long. Its part is kept.
     ///
     /// # Errors
     /// `WrongState` if it is finished or being committed, `NoSuchDownload`, `Ledger`.
     pub(crate) async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.ledger().row(id).await?;
         self.0.engine.cancel(id).await?;
-        self.ended(id).await;
+        self.ended_as(id, Change::Cancelled).await?;
         self.call_hooks(&row);
         Ok(())
     }
 
-    /// Pauses a download, and waits until its task ended. Its part is kept.
+    /// Pauses a download, and waits until its task ended, if that does not take long. Its part is kept.
     ///
     /// # Errors
     /// `WrongState` if it is paused, finished or being committed, `NoSuchDownload`, `Ledger`.
     pub(crate) async fn pause(&self, id: DownloadId) -> Result<(), Error> {
         self.0.engine.pause(id).await?;
-        self.ended(id).await;
-        Ok(())
+        self.ended_as(id, Change::Paused).await
+    }
+
+    /// Waits until nobody drives a download that is to end. A drive that its storage keeps is not waited for: the end is recorded, as if
+    /// another process had asked for it, and the drive learns of it.
+    async fn ended_as(&self, id: DownloadId, change: Change) -> Result<(), Error> {
+        let late = async {
+            Timer::after(GONE_WITHIN).await;
+            true
+        };
+        let is_late = or(self.ended(id).map(|()| false), late).await;
+        if !is_late {
+            return Ok(());
+        }
+        let host = self.0.engine.host();
+        match host.ledger.record(id, &change, host.clock.wall()).await {
+            // It has ended otherwise meanwhile.
+            Err(Error::WrongState { .. } | Error::NoSuchDownload(_)) => Ok(()),
+            recorded => recorded,
+        }
     }
 
     /// Calls the hooks for a download that was paused and has ended now: it has no task that would.

@@ -3,23 +3,37 @@
 //! Called in the transfers' own threads, so nothing here waits. A subscriber has a bounded queue; events that do not fit are
 //! dropped, and the subscriber gets [`Heard::Lagged`] before any later event.
 //!
+//! In a fleet subscribers also get the changes of status of downloads that other workers drive ([`Control::follow_events`]), which are
+//! read from the ledger while there are subscribers: without progress, and only the last of several changes within a second.
+//!
 //! Received bytes are counted as the steps between the offsets of events, so one number is kept for each driven download.
 
+use super::downloads::Control;
 use crate::host::Listener;
+use crate::ledger::{LedgerEntry, NativeLedger};
 use crate::sync::lock;
 use crate::time::rfc3339 as time;
 use regrip_core::record::RestartReason;
-use regrip_core::{Algorithm, Class, DownloadId, Event, What};
+use regrip_core::{Algorithm, Class, DownloadId, Event, Row, Status, Summary, What, display_url};
 use serde_json::{Value, json};
+use smol::Timer;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 /// Events a subscriber may be behind by.
 const QUEUE: usize = 1024;
 /// Subscribers at once.
 const SUBSCRIBERS: usize = 64;
+
+/// How often subscribers learn of what other workers did.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// Changes of other workers that are looked at each time: the latest.
+const MOST_FOLLOWED: u32 = 200;
+/// Downloads whose status is remembered for that.
+const MOST_KNOWN: usize = 10_000;
 
 /// An item of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +52,20 @@ pub struct Events(Arc<EventsInner>);
 struct EventsInner {
     counters: Mutex<Counters>,
     subscribers: Mutex<Subscribers>,
+    /// The first subscriber is there.
+    subscribed: Signal,
+    /// What events of this process said last of downloads, while those of other workers are followed.
+    own: Mutex<HashMap<DownloadId, Status>>,
+}
+
+#[derive(Debug)]
+struct Signal(Sender<()>, Receiver<()>);
+
+impl Default for Signal {
+    fn default() -> Self {
+        let (sender, receiver) = bounded(1);
+        Signal(sender, receiver)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +91,8 @@ impl Events {
         let (sender, events) = bounded(QUEUE);
         let lagged = Arc::new(AtomicBool::new(false));
         subscribers.list.push(Subscriber { sender, lagged: Arc::clone(&lagged) });
+        // One pending signal is enough.
+        let _ = self.0.subscribed.0.try_send(());
         Some(Subscription { events, lagged })
     }
 
@@ -94,9 +124,23 @@ impl Events {
 impl Listener for Events {
     fn hear(&self, event: &Event<'_>) {
         lock(&self.0.counters).hear(event);
+        self.pass_on(event, true);
+    }
+}
+
+impl Events {
+    /// Sends an event to the subscribers.
+    fn pass_on(&self, event: &Event<'_>, is_own: bool) {
         let mut subscribers = lock(&self.0.subscribers);
         if subscribers.list.is_empty() {
             return;
+        }
+        if is_own && let Some(status) = status_after(&event.what) {
+            let mut own = lock(&self.0.own);
+            if own.len() >= MOST_KNOWN {
+                own.clear(); // what is forgotten is said twice at most
+            }
+            own.insert(event.id, status);
         }
         let line: Arc<str> = object(event).to_string().into();
         subscribers.list.retain(|one| match one.sender.try_send(Arc::clone(&line)) {
@@ -107,6 +151,131 @@ impl Listener for Events {
             }
             Err(TrySendError::Closed(_)) => false,
         });
+    }
+}
+
+/// The status of a download after an event; `None` if it is driven on.
+fn status_after(what: &What) -> Option<Status> {
+    match what {
+        What::Queued => Some(Status::Queued),
+        What::Started { .. } => Some(Status::Downloading),
+        What::Waiting { .. } => Some(Status::Waiting),
+        What::Paused { .. } => Some(Status::Paused),
+        What::Completed(_) => Some(Status::Completed),
+        What::Failed(_) => Some(Status::Failed),
+        What::Cancelled(_) => Some(Status::Cancelled),
+        What::Headers { .. } | What::Progress { .. } | What::Restart { .. } | What::Retrying { .. } => None,
+    }
+}
+
+/// The event that leads to a row as it is; `None` if there is none of that status.
+fn what_led_to(row: &Row) -> Option<What> {
+    let failure = row.failure.as_ref();
+    let summary = || Summary {
+        bytes: row.downloaded,
+        attempts: row.attempts,
+        restarts: row.restarts,
+        digests: row.checksums(),
+        ..Summary::default()
+    };
+    Some(match row.status {
+        Status::Queued => What::Queued,
+        Status::Downloading => What::Started { attempt: row.attempts, from: row.downloaded },
+        Status::Waiting => {
+            let waiting = row.waiting.as_ref()?;
+            What::Waiting { until: waiting.until, why: waiting.why.clone() }
+        }
+        Status::Paused => What::Paused { bytes: row.downloaded },
+        Status::Completed => {
+            What::Completed(Summary { warning: failure.map(|failure| failure.text.clone()), ..summary() })
+        }
+        Status::Failed => What::Failed(Summary {
+            class: failure.map(|failure| failure.class),
+            code: failure.map(|failure| failure.code.clone()),
+            error: failure.map(|failure| failure.text.clone()),
+            ..summary()
+        }),
+        Status::Cancelled => What::Cancelled(summary()),
+        Status::Committing | Status::ImportQueued | Status::Imported => return None,
+    })
+}
+
+/// What is known of the downloads of a fleet, to find what has changed.
+#[derive(Default)]
+struct Followed {
+    /// Status and attempts that subscribers know of.
+    known: HashMap<DownloadId, (Status, u32)>,
+    /// Those that were found changed the last time: if an event of this process follows its change of the row, it is not said twice.
+    due: HashMap<DownloadId, (Status, u32)>,
+}
+
+impl Followed {
+    fn of(entries: &[LedgerEntry]) -> Followed {
+        let known = entries.iter().map(|entry| (entry.row.id, (entry.row.status, entry.row.attempts)));
+        Followed { known: known.collect(), due: HashMap::new() }
+    }
+
+    /// The rows whose change is to be passed on, from the latest changes.
+    fn changed<'a>(&mut self, entries: &'a [LedgerEntry], events: &Events, me: &str) -> Vec<&'a LedgerEntry> {
+        if self.known.len() > MOST_KNOWN {
+            self.known.retain(|id, _| entries.iter().any(|entry| entry.row.id == *id));
+        }
+        let before = std::mem::take(&mut self.due);
+        let mut own = lock(&events.0.own);
+        let mut changed = Vec::new();
+        // The oldest first.
+        for entry in entries.iter().rev() {
+            let (id, now) = (entry.row.id, (entry.row.status, entry.row.attempts));
+            if self.known.get(&id) == Some(&now) {
+                continue;
+            }
+            let is_own = entry.worker.as_deref() == Some(me) || own.get(&id) == Some(&now.0);
+            if is_own || before.get(&id) == Some(&now) {
+                self.known.insert(id, now);
+                own.remove(&id);
+                changed.extend((!is_own).then_some(entry));
+            } else {
+                self.due.insert(id, now);
+            }
+        }
+        changed
+    }
+}
+
+impl<L: NativeLedger> Control<L> {
+    /// Passes on to subscribers what other workers that share the ledger did. Never ends.
+    pub(crate) async fn follow_events(&self) {
+        if self.ledger().fleet().is_none() {
+            return;
+        }
+        let events = self.events();
+        let mut followed: Option<Followed> = None;
+        loop {
+            match followed {
+                Some(_) => drop(Timer::after(FOLLOW_EVERY).await),
+                None => drop(events.0.subscribed.1.recv().await),
+            }
+            if events.subscribers_count() == 0 {
+                followed = None;
+                continue;
+            }
+            // Whoever lists downloads meanwhile is told that the ledger does not answer.
+            let Ok(entries) = self.ledger().list(&[], MOST_FOLLOWED, None).await else {
+                continue;
+            };
+            let Some(followed) = &mut followed else {
+                followed = Some(Followed::of(&entries));
+                continue;
+            };
+            for entry in followed.changed(&entries, events, self.engine().owner()) {
+                if let Some(what) = what_led_to(&entry.row) {
+                    let at = humantime::parse_rfc3339_weak(&entry.updated_at).unwrap_or_else(|_| SystemTime::now());
+                    let url = display_url(entry.row.new.source.url());
+                    let path = &entry.row.new.destination;
+                    events.pass_on(&Event { id: entry.row.id, at, url: &url, path, what }, false);
+                }
+            }
+        }
     }
 }
 

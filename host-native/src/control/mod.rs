@@ -24,5 +24,5 @@ pub(crate) use status::{COMPLETED_FOLDER, PeerCard, ServerCard};
 pub use status::{Peers, PendingStub, Stubs, Troubles};
 pub use tasks::End;
 pub(crate) use torrents::{
-    CLIENT_PREFIX, StubPlace, Torrent, TorrentError, below, fetch_stub, hash_of, make_below, own_stub,
+    CLIENT_PREFIX, SharedStub, StubPlace, Torrent, TorrentError, below, fetch_stub, hash_of, make_below, own_stub,
 };

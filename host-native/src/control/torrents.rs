@@ -3,9 +3,14 @@
 //! A torrent has a record in the ledger until a client deletes it, and a stub in a folder of regrip's own until its download is
 //! completed. From there the stub takes the same way as one of the watch folder, so that a restart loses nothing.
 //!
+//! If workers share the ledger, its records are what all of them show and change ([`Control::follow_torrents`]): each one is written
+//! only in place of what was read. The stub of a torrent without a download is in the folder of one worker, its home, which does
+//! what the record says; if that worker is gone, another one makes the stub anew.
+//!
 //! Invariants: the record is written before the stub, and removed after it. A category is a folder below the completed one: its
 //! name is made of safe names.
 
+use super::downloads::Control;
 use crate::host::NativeHost;
 use crate::ledger::{ClientRecord, NativeLedger};
 use crate::store::is_object;
@@ -21,7 +26,7 @@ use regrip_core::{Algorithm, DownloadId, Error, PeerId, SafeName, Stub};
 use serde::{Deserialize, Serialize};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
@@ -69,6 +74,20 @@ pub(crate) struct Torrent {
     /// Why its release is at fault, until it is blocklisted.
     #[serde(default)]
     pub fault: Option<String>,
+    /// Its stub, if workers share the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stub: Option<SharedStub>,
+}
+
+/// A stub as all workers know it, until it is a download.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedStub {
+    /// The worker that has it.
+    pub home: String,
+    /// Where it is there, or is to be.
+    pub place: StubPlace,
+    /// Why it failed.
+    pub why: Option<String>,
 }
 
 impl Torrent {
@@ -79,7 +98,8 @@ impl Torrent {
 }
 
 /// Where the stub of a torrent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum StubPlace {
     /// It is worked on.
     Queued,
@@ -139,6 +159,8 @@ struct Inner {
     /// How other programs reach this server.
     own_url: Option<String>,
     torrents: BTreeMap<String, Torrent>,
+    /// The torrents as the ledger has them.
+    records: BTreeMap<String, String>,
     /// Their paths below the completed folder, by name.
     categories: BTreeMap<String, String>,
 }
@@ -166,17 +188,24 @@ impl Torrents {
             path: folder.display().to_string(),
             source: Some(error.into()),
         })?;
-        let records = ledger.client_records().await?;
-        let mut inner = lock(&self.inner);
-        inner.folder = folder;
-        for ClientRecord { kind, key, record } in records {
+        lock(&self.inner).folder = folder;
+        self.read_records(ledger).await
+    }
+
+    /// Takes over what the ledger has.
+    async fn read_records(&self, ledger: &impl NativeLedger) -> Result<(), Error> {
+        let (mut torrents, mut texts, mut categories) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for ClientRecord { kind, key, record } in ledger.client_records().await? {
             let record = record.unwrap_or_default();
             if kind == "category" {
-                inner.categories.insert(key, record);
+                categories.insert(key, record);
             } else if let Ok(torrent) = serde_json::from_str(&record) {
-                inner.torrents.insert(key, torrent);
+                torrents.insert(key.clone(), torrent);
+                texts.insert(key, record);
             }
         }
+        let mut inner = lock(&self.inner);
+        (inner.torrents, inner.records, inner.categories) = (torrents, texts, categories);
         Ok(())
     }
 
@@ -257,6 +286,7 @@ impl Torrents {
             added_on: 0,
             download: None,
             fault: None,
+            stub: None,
         })
     }
 
@@ -275,28 +305,50 @@ impl Torrents {
         if lock(&self.inner).torrents.len() >= MOST {
             return Err(TorrentError::TooMany);
         }
-        let turn = self.changing.lock().await;
+        // Until the stub is there, nobody asks why it is not.
+        let _turn = self.changing.lock().await;
         self.put(ledger, torrent).await?;
-        drop(turn);
         self.remove_stubs(&hash)?;
+        self.write_stub(&hash, stub, stopped)?;
+        self.look_soon();
+        Ok(())
+    }
+
+    fn write_stub(&self, hash: &str, stub: &[u8], stopped: bool) -> io::Result<()> {
         let folder = self.folder();
         let temporary = folder.join(format!(".{hash}.tmp"));
         let mut file = File::create(&temporary)?;
         file.write_all(stub)?;
         file.sync_all()?;
-        let [queued, held, _] = self.places(&hash);
+        let [queued, held, _] = self.places(hash);
         std::fs::rename(temporary, if stopped { held } else { queued })?;
-        File::open(folder)?.sync_all()?;
-        self.look_soon();
-        Ok(())
+        File::open(folder)?.sync_all()
     }
 
     async fn put(&self, ledger: &impl NativeLedger, torrent: Torrent) -> Result<(), Error> {
-        let record = serde_json::to_string(&torrent).ok();
-        let (kind, key) = ("torrent".to_owned(), torrent.hash.clone());
-        ledger.put_client_record(ClientRecord { kind, key, record }).await?;
-        lock(&self.inner).torrents.insert(torrent.hash.clone(), torrent);
+        let (hash, text) = (torrent.hash.clone(), serde_json::to_string(&torrent).unwrap_or_default());
+        ledger.put_client_record(record_of(&hash, Some(&text))).await?;
+        let mut inner = lock(&self.inner);
+        inner.records.insert(hash.clone(), text);
+        inner.torrents.insert(hash, torrent);
         Ok(())
+    }
+
+    /// Writes a torrent in place of what was last read of it, or removes it. Returns `false` if another worker was first.
+    async fn swap(&self, ledger: &impl NativeLedger, hash: &str, after: Option<Torrent>) -> Result<bool, Error> {
+        let text = after.as_ref().map(|torrent| serde_json::to_string(torrent).unwrap_or_default());
+        let before = lock(&self.inner).records.get(hash).cloned().unwrap_or_default();
+        if !ledger.replace_client_record(record_of(hash, text.as_deref()), before).await? {
+            return Ok(false);
+        }
+        let mut inner = lock(&self.inner);
+        inner.torrents.remove(hash);
+        inner.records.remove(hash);
+        if let Some((torrent, text)) = after.zip(text) {
+            inner.records.insert(hash.to_owned(), text);
+            inner.torrents.insert(hash.to_owned(), torrent);
+        }
+        Ok(true)
     }
 
     /// Changes the record of a torrent. Returns `false` if there is none.
@@ -307,18 +359,31 @@ impl Torrents {
         &self,
         ledger: &impl NativeLedger,
         hash: &str,
-        change: impl FnOnce(&mut Torrent),
+        change: impl Fn(&mut Torrent),
     ) -> Result<bool, Error> {
         let _turn = self.changing.lock().await;
-        let Some(before) = self.get(hash) else {
-            return Ok(false);
-        };
-        let mut after = before.clone();
-        change(&mut after);
-        if after != before {
-            self.put(ledger, after).await?;
+        self.change_in_turn(ledger, hash, change).await
+    }
+
+    async fn change_in_turn(
+        &self,
+        ledger: &impl NativeLedger,
+        hash: &str,
+        change: impl Fn(&mut Torrent),
+    ) -> Result<bool, Error> {
+        loop {
+            if ledger.fleet().is_some() {
+                self.read_records(ledger).await?;
+            }
+            let Some(before) = self.get(hash) else {
+                return Ok(false);
+            };
+            let mut after = before.clone();
+            change(&mut after);
+            if after == before || self.swap(ledger, hash, Some(after)).await? {
+                return Ok(true);
+            }
         }
-        Ok(true)
     }
 
     /// Records the download that the stub of this name is, if it is one of these. Returns `false` if its torrent was deleted.
@@ -362,17 +427,34 @@ impl Torrents {
         download: Option<DownloadId>,
     ) -> Result<bool, Error> {
         let _turn = self.changing.lock().await;
-        if self.get(hash).is_some_and(|torrent| torrent.download != download) {
-            return Ok(false);
+        loop {
+            if ledger.fleet().is_some() {
+                self.read_records(ledger).await?;
+            }
+            match self.get(hash) {
+                Some(torrent) if torrent.download != download => return Ok(false),
+                None => return Ok(true),
+                Some(_) if self.swap(ledger, hash, None).await? => return Ok(true),
+                Some(_) => {}
+            }
         }
-        let (kind, key) = ("torrent".to_owned(), hash.to_owned());
-        ledger.put_client_record(ClientRecord { kind, key, record: None }).await?;
-        lock(&self.inner).torrents.remove(hash);
-        Ok(true)
     }
 
-    /// Where the stub of a torrent is.
+    /// Where the stub of a torrent is, here or in the folder of another worker.
     pub(crate) fn place(&self, hash: &str) -> StubPlace {
+        match self.place_here(hash) {
+            StubPlace::Gone => self.shared(hash).map_or(StubPlace::Gone, |stub| stub.place),
+            place => place,
+        }
+    }
+
+    /// The stub of a torrent as all workers know it. With a download it is of no interest, unless it failed.
+    fn shared(&self, hash: &str) -> Option<SharedStub> {
+        let torrent = self.get(hash)?;
+        torrent.stub.filter(|stub| torrent.download.is_none() || stub.place == StubPlace::Failed)
+    }
+
+    fn place_here(&self, hash: &str) -> StubPlace {
         let [queued, stopped, failed] = self.places(hash);
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
         match (is_there(&queued), is_there(&stopped), is_there(&failed)) {
@@ -386,17 +468,26 @@ impl Torrents {
     /// What is written beside a stub that failed.
     pub(crate) fn why_failed(&self, hash: &str) -> Option<String> {
         let [_, _, failed] = self.places(hash);
-        let text = crate::text_file::read(&failed.with_extension("txt"), MOST_WHY_BYTES).ok()?;
+        let Ok(text) = crate::text_file::read(&failed.with_extension("txt"), MOST_WHY_BYTES) else {
+            return self.shared(hash)?.why;
+        };
         text.lines().skip(1).find(|line| !line.is_empty()).map(str::to_owned)
     }
 
     /// Stops the work on a stub.
     ///
     /// # Errors
-    /// The error of the system.
-    pub(crate) fn stop(&self, hash: &str) -> io::Result<()> {
+    /// `Io`, `Core`.
+    pub(crate) async fn stop(&self, ledger: &impl NativeLedger, hash: &str) -> Result<(), TorrentError> {
+        self.put_place(ledger, hash, StubPlace::Stopped, None).await?;
+        Ok(self.stop_here(hash)?)
+    }
+
+    fn stop_here(&self, hash: &str) -> io::Result<()> {
         let [queued, stopped, _] = self.places(hash);
-        std::fs::rename(queued, stopped)?;
+        if self.place_here(hash) == StubPlace::Queued {
+            std::fs::rename(queued, stopped)?;
+        }
         self.look_soon();
         Ok(())
     }
@@ -404,16 +495,68 @@ impl Torrents {
     /// Has a stub worked on that was stopped or failed.
     ///
     /// # Errors
-    /// The error of the system.
-    pub(crate) fn start(&self, hash: &str) -> io::Result<()> {
+    /// `Io`, `Core`.
+    pub(crate) async fn start(&self, ledger: &impl NativeLedger, hash: &str) -> Result<(), TorrentError> {
+        self.put_place(ledger, hash, StubPlace::Queued, None).await?;
+        Ok(self.start_here(hash)?)
+    }
+
+    fn start_here(&self, hash: &str) -> io::Result<()> {
         let [queued, stopped, failed] = self.places(hash);
-        match self.place(hash) {
+        match self.place_here(hash) {
             StubPlace::Stopped => std::fs::rename(stopped, queued)?,
             StubPlace::Failed => std::fs::rename(failed, queued)?,
             StubPlace::Queued | StubPlace::Gone => {}
         }
         self.look_soon();
         Ok(())
+    }
+
+    /// Records for all workers that the stub of this name failed, before it is moved, if it is one of these.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub(crate) async fn failed(&self, ledger: &impl NativeLedger, stub: &str, why: &str) -> Result<(), Error> {
+        match hash_of(stub) {
+            Some(hash) => self.put_place(ledger, hash, StubPlace::Failed, why.lines().next()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Records where a stub is to be, if workers share the ledger.
+    async fn put_place(
+        &self,
+        ledger: &impl NativeLedger,
+        hash: &str,
+        place: StubPlace,
+        why: Option<&str>,
+    ) -> Result<(), Error> {
+        if ledger.fleet().is_none() {
+            return Ok(());
+        }
+        let put = |torrent: &mut Torrent| {
+            if let Some(stub) = &mut torrent.stub {
+                (stub.place, stub.why) = (place, why.map(str::to_owned));
+            }
+        };
+        self.change(ledger, hash, put).await.map(drop)
+    }
+
+    /// The hashes of the stubs that are in this worker's folder.
+    fn hashes_here(&self) -> io::Result<BTreeSet<String>> {
+        let mut hashes = BTreeSet::new();
+        let folder = self.folder();
+        for folder in [folder.join("failed"), folder] {
+            let entries = match std::fs::read_dir(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+                let hash = name.strip_suffix(".torrent").or(name.strip_suffix(".stopped"));
+                hashes.extend(hash.filter(|hash| is_hash(hash)).map(str::to_owned));
+            }
+        }
+        Ok(hashes)
     }
 
     /// The paths of a stub: worked on, stopped, failed.
@@ -458,6 +601,95 @@ impl Torrents {
         };
         Ok(())
     }
+}
+
+impl<L: NativeLedger> Control<L> {
+    /// Reads what workers that share the ledger have added, changed and deleted, and does what the records say with the stubs of
+    /// this one. Without such workers nobody else changes anything.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub(crate) async fn follow_torrents(&self) -> Result<(), Error> {
+        let (torrents, ledger, me) = (self.torrents(), self.ledger(), self.engine().owner());
+        let Some(fleet) = ledger.fleet() else {
+            return Ok(());
+        };
+        let _turn = torrents.changing.lock().await;
+        torrents.read_records(ledger).await?;
+        let failed =
+            |hash: &str, error: &io::Error| tracing::warn!(hash, %error, "cannot move a stub of the download client");
+        let here = torrents.hashes_here().unwrap_or_default();
+        for hash in here.iter().filter(|hash| torrents.get(hash).is_none()) {
+            // It was deleted at another worker.
+            torrents.remove_stubs(hash).unwrap_or_else(|error| failed(hash, &error));
+        }
+        let mut live = None;
+        for torrent in torrents.list().into_iter().filter(|torrent| torrent.download.is_none()) {
+            let hash = torrent.hash.as_str();
+            let is_here = here.contains(hash);
+            // One that another version added has no home yet.
+            let known = torrent.stub.clone().or_else(|| {
+                let place = torrents.place_here(hash);
+                is_here.then(|| SharedStub { home: String::new(), place, why: torrents.why_failed(hash) })
+            });
+            let Some(stub) = known else {
+                continue;
+            };
+            if stub.home != me {
+                if live.is_none() {
+                    let workers = fleet.workers().await?.into_iter().filter(|worker| worker.state != "lost");
+                    live = Some(workers.map(|worker| worker.id).collect::<BTreeSet<_>>());
+                }
+                let is_elsewhere = live.as_ref().is_some_and(|live| live.contains(&stub.home));
+                if is_elsewhere || self.is_ending() {
+                    if is_here {
+                        torrents.remove_stubs(hash).unwrap_or_else(|error| failed(hash, &error));
+                    }
+                    continue;
+                }
+                let adopted = SharedStub { home: me.to_owned(), ..stub.clone() };
+                let adopt = |torrent: &mut Torrent| {
+                    if torrent.stub.as_ref().is_none_or(|now| *now == stub) {
+                        torrent.stub = Some(adopted.clone());
+                    }
+                };
+                torrents.change_in_turn(ledger, hash, adopt).await?;
+                let is_mine = |torrent: Torrent| torrent.stub.as_ref() == Some(&adopted) && torrent.download.is_none();
+                if !torrents.get(hash).is_some_and(is_mine) {
+                    continue;
+                }
+                if !is_here
+                    && let Some(stub) = torrent.stub_again()
+                    && let Err(error) = torrents.write_stub(hash, &stub, adopted.place != StubPlace::Queued)
+                {
+                    failed(hash, &error);
+                }
+                torrents.look_soon();
+            }
+            let moved = match (stub.place, torrents.place_here(hash)) {
+                (StubPlace::Stopped, StubPlace::Queued) => torrents.stop_here(hash),
+                (StubPlace::Queued, StubPlace::Stopped | StubPlace::Failed) => torrents.start_here(hash),
+                _ => Ok(()),
+            };
+            moved.unwrap_or_else(|error| failed(hash, &error));
+        }
+        Ok(())
+    }
+}
+
+impl Torrent {
+    /// Its stub, made anew: of the same item.
+    fn stub_again(&self) -> Option<Vec<u8>> {
+        Stub::new(PeerId::new(&self.peer)?, &self.item, &self.name, self.length).ok().map(|stub| stub.write())
+    }
+}
+
+fn record_of(hash: &str, record: Option<&str>) -> ClientRecord {
+    ClientRecord { kind: "torrent".to_owned(), key: hash.to_owned(), record: record.map(str::to_owned) }
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A relative path of safe names, as it is.

@@ -100,6 +100,24 @@ pub trait ServeTables {
     /// # Errors
     /// `Ledger`, `DiskFull`.
     fn put_client_record(&self, record: ClientRecord) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Writes or removes a record if it is still `before`. Returns `false` if another process was first: it cannot be if this one has
+    /// the ledger to itself.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn replace_client_record(
+        &self,
+        record: ClientRecord,
+        before: String,
+    ) -> impl Future<Output = Result<bool, Error>> + Send
+    where
+        Self: Sync,
+    {
+        drop(before);
+        let put = self.put_client_record(record);
+        async move { put.await.map(|()| true) }
+    }
 }
 
 /// A record of the download client's API.

@@ -506,6 +506,8 @@ impl<L: NativeLedger> Running<L> {
         service.spawn(queue::work(Arc::clone(&service)));
         service.spawn(queue::report(self.control.clone(), address));
         service.spawn(queue::settle_elsewhere(Arc::clone(&service)));
+        let following = self.control.clone();
+        service.spawn(async move { following.follow_events().await });
         service.spawn(finish::retry_removals(Arc::clone(&service)));
         service.spawn(service::show_outages(Arc::clone(&service)));
         service.spawn(service::look_at_client(Arc::clone(&service)));

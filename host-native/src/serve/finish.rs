@@ -45,6 +45,14 @@ pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
     {
         return service.completed.went_down(&chain(error));
     }
+    if let Err(Error::PartLocked { .. }) = &end.result
+        && service.control.ledger().fleet().is_some()
+    {
+        tracing::warn!(
+            id = end.id,
+            "not driven here any more: its lease is lost, or another worker or program has its part"
+        );
+    }
     let advice = end.result.as_ref().err().and_then(Error::advice);
     let is_at_fault = end.result.as_ref().err().is_some_and(is_of_the_release);
     let (service, id) = (Arc::clone(service), end.id);
@@ -153,6 +161,10 @@ pub(super) async fn fail_stubs<L: NativeLedger>(service: &Service<L>, item: &Pee
     let mut stubs = Unsettled::of(service, item, noted);
     while let Some(name) = stubs.next() {
         let mut failed = false;
+        let (ledger, torrents) = (service.control.ledger(), service.control.torrents());
+        if let Err(error) = torrents.failed(ledger, &name, why).await {
+            tracing::error!(stub = ?name, error = %chain(&error), "cannot record for other workers that a stub failed");
+        }
         while let Err(error) = service.stubs.fail(&name, item, why) {
             let folder = service.stubs.path(&name).display();
             let trouble = format!("cannot move stubs in {folder} to failed/: {error}");

@@ -90,6 +90,7 @@ impl<L: NativeLedger> Imports<L> {
 
     async fn tell_all(&self, id: DownloadId, again: bool) -> Result<(), Error> {
         let entry = self.control.ledger().entry(id).await?;
+        self.control.follow_torrents().await?;
         let client = entry.stub_name.as_deref().and_then(hash_of).map(|hash| self.control.torrents().get(hash));
         if let Some(torrent) = client {
             let server = torrent.and_then(|torrent| torrent.server).filter(|name| self.server(name).is_some());

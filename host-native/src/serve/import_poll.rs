@@ -96,6 +96,7 @@ async fn round<L: NativeLedger>(
     asked: &mut HashMap<String, u32>,
 ) -> Result<(), Error> {
     let ledger = service.control.ledger();
+    service.control.follow_torrents().await?;
     let mut candidates = Vec::new();
     for entry in ledger.list(&[Status::ImportQueued], MOST_CANDIDATES, None).await? {
         let imports = ledger.imports(entry.row.id).await?;
@@ -545,7 +546,7 @@ impl<L: NativeLedger> Service<L> {
         let (ledger, torrents) = (self.control.ledger(), self.control.torrents());
         for hash in names.iter().filter(|name| name.starts_with(CLIENT_PREFIX)).filter_map(|name| hash_of(name)) {
             let why = why.lines().next().unwrap_or_default().to_owned();
-            if let Err(error) = torrents.change(ledger, hash, |torrent| torrent.fault = Some(why)).await {
+            if let Err(error) = torrents.change(ledger, hash, |torrent| torrent.fault = Some(why.clone())).await {
                 tracing::error!(error = %chain(&error), "cannot record that a release is at fault");
             }
         }

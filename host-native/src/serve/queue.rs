@@ -346,9 +346,14 @@ pub(super) async fn settle_elsewhere<L: NativeLedger>(service: Arc<Service<L>>) 
         settled.retain(|id, _| ids.contains(id));
         for id in ids {
             // Each end once: what failed because of this machine is tried again at its own time.
-            if let Ok(row) = service.control.ledger().row(id).await
-                && row.status.is_finished()
-                && settled.insert(id, row.status) != Some(row.status)
+            let ended = match service.control.ledger().row(id).await {
+                Ok(row) if row.status.is_finished() => Some(row.status),
+                // It was removed: as good as cancelled.
+                Err(Error::NoSuchDownload(_)) => Some(Status::Cancelled),
+                _ => None,
+            };
+            if let Some(status) = ended
+                && settled.insert(id, status) != Some(status)
             {
                 service.control.drive(id); // which does no more than that
             }

@@ -295,11 +295,19 @@ fn look<L: NativeLedger>(service: &Service<L>) {
 
 /// How often the stubs of the download client are looked at without a signal.
 const LOOK_AT_CLIENT_EVERY: Duration = Duration::from_secs(10);
+/// The same if other workers may have changed something.
+const FOLLOW_EVERY: Duration = Duration::from_secs(3);
 
 /// Takes the stubs of the download client as they are added, and lets go of those that were taken away. Never ends.
 pub(super) async fn look_at_client<L: NativeLedger>(service: Arc<Service<L>>) {
     let signal = service.control.torrents().signal();
+    let mut follows = true;
     loop {
+        let followed = service.control.follow_torrents().await;
+        if let (true, Err(error)) = (follows, &followed) {
+            tracing::warn!(error = %chain(error), "cannot read what other workers did for the download client");
+        }
+        follows = followed.is_ok();
         let folder = service.stubs.client.path();
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
@@ -314,7 +322,8 @@ pub(super) async fn look_at_client<L: NativeLedger>(service: Arc<Service<L>>) {
         }
         service.claims.keep_only(|name| !name.starts_with(CLIENT_PREFIX) || service.stubs.has(name));
         let timer = async {
-            smol::Timer::after(LOOK_AT_CLIENT_EVERY).await;
+            let is_shared = service.control.ledger().fleet().is_some();
+            smol::Timer::after(if is_shared { FOLLOW_EVERY } else { LOOK_AT_CLIENT_EVERY }).await;
         };
         let signalled = async {
             let _ = signal.recv().await;

@@ -79,6 +79,12 @@ impl Keys {
         Keys::new(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
     }
 
+    /// Their SHA-256s.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn digests(&self) -> &[[u8; 32]] {
+        &self.0
+    }
+
     /// Returns `true` if this is one of the keys. A blank one never is.
     pub fn fits(&self, key: &[u8]) -> bool {
         let given = digest(key);

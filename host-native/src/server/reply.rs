@@ -104,7 +104,7 @@ impl Reply {
         }
     }
 
-    pub(super) fn into_parts(self) -> (Parts, Payload) {
+    pub(crate) fn into_parts(self) -> (Parts, Payload) {
         let (mut parts, ()) = hyper::Response::new(()).into_parts();
         parts.status = self.status;
         parts.headers = self.headers;

@@ -111,7 +111,7 @@ impl Fleet {
 
 /// A worker that runs; it is killed at the end of the test.
 pub(crate) struct Worker {
-    _house: House,
+    pub(crate) house: House,
     pub(crate) served: Served,
 }
 
@@ -123,7 +123,7 @@ impl Worker {
 
     fn running(house: House, served: Served) -> Worker {
         served.log.wait_for("taking downloads by the API");
-        Worker { _house: house, served }
+        Worker { house, served }
     }
 
     pub(crate) fn get(&self, target: &str) -> Value {

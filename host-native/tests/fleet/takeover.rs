@@ -60,7 +60,13 @@ fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_more() {
     let bytes = fleet.part_bytes("0.mkv");
     wait_until("the other one writes", || fleet.part_bytes("0.mkv") > bytes + 300_000);
     first.served.signal("CONT");
+    first.served.log.wait_for("its lease is lost");
     assert_resumed(&fleet);
+    // Nothing failed.
+    let metrics = first.get("/metrics");
+    let failed = r#"regrip_downloads_ended_total{class="permanent"} 0"#;
+    assert!(metrics.as_str().is_some_and(|text| text.contains(failed)), "{metrics}");
+    assert_eq!(first.served.log.count(" failed "), 0, "{}", first.served.log.text());
     let outcomes = "SELECT string_agg(coalesce(line->>'outcome', 'open') || ':' || coalesce(line->>'error', ''), ',' ORDER BY attempt)
         FROM attempts";
     let outcomes = fleet.schema.execute(outcomes);

@@ -229,6 +229,40 @@ fn a_storage_that_fails_for_a_while_is_trouble_of_this_machine_and_no_end() {
 }
 
 #[test]
+fn adding_is_refused_and_a_cancel_is_carried_out_while_the_storage_hangs() {
+    let house = House::serving(script(6 * PART));
+    let server = house.start();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Arc::new(std::sync::Mutex::new(released));
+    let (hangs, hanging) = std::sync::mpsc::channel();
+    let mut is_hanging = false;
+    house.storage.rule(move |asked| {
+        if asked.is("PUT", "partNumber=2") {
+            let _ = hangs.send(());
+            is_hanging = true;
+        }
+        if !is_hanging {
+            return crate::storage::Act::Pass;
+        }
+        let released = std::sync::Arc::clone(&released);
+        crate::storage::Act::After(Box::new(move || {
+            let _ = released.lock().map(|released| released.recv()); // until the sender is gone
+        }))
+    });
+    server.add(&house.source.url("/film"), "film.bin");
+    hanging.recv().expect("it hangs");
+    let (status, refused) = server.add(&house.source.url("/film"), "other.bin");
+    assert_eq!((status, &refused["error"]["code"]), (503, &"StorageBusy".into()), "{refused}");
+    let (status, cancelled) = server.ask("POST", "/api/downloads/1/cancel", &json!({}));
+    assert_eq!((status, &cancelled["status"]), (200, &"cancelled".into()), "{cancelled}");
+    drop(release);
+    house.storage.rule(|_| crate::storage::Act::Pass);
+    // What was refused is done now.
+    server.wait(2, "completed");
+    server.wait(1, "cancelled");
+}
+
+#[test]
 fn what_is_wrong_with_the_storage_ends_the_start() {
     let house = House::serving(script(1));
     let table = [

@@ -7,9 +7,11 @@ use super::remote::{Remote, RemoteError};
 use crate::cli::args::BackendArgs;
 use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::Silent;
-use crate::cli::serve::{data_folder, read_config};
+use crate::cli::serve::{data_folder, read_config, shared_ledger};
 use crate::host::{Listener, NativeHost};
-use crate::ledger::{AttemptLine, Catalogue, Download};
+#[cfg(feature = "fleet")]
+use crate::ledger::PostgresLedger;
+use crate::ledger::{AttemptLine, Download, NativeLedger};
 use crate::serve::{ledger_in, serving};
 use crate::state::{self, StateLedger};
 use crate::store::{FileStore, writer};
@@ -19,7 +21,6 @@ use crate::time::SmolClock;
 use crate::transport::{HttpTransport, TransportOptions};
 #[cfg(feature = "fleet")]
 use regrip_core::RetryPolicy;
-use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
 use smol::Timer;
 use std::path::{Path, PathBuf};
@@ -30,13 +31,15 @@ use std::time::Duration;
 pub(super) enum Backend {
     /// A state file, whether or not another process uses it.
     File(StateFile),
+    /// The database that the workers of a fleet share, asked without any of them.
+    #[cfg(feature = "fleet")]
+    Fleet(Box<StateFile<PostgresLedger>>),
     /// A running server.
     Server(Box<Remote>),
 }
 
 impl Backend {
-    /// The server of `--server`; the one that `--config` describes, or its state file while it does not run; otherwise a
-    /// state file.
+    /// The server of `--server`; the one that `--config` describes, or its ledger while it does not run; otherwise a state file.
     ///
     /// # Errors
     /// Why it cannot be used.
@@ -55,6 +58,18 @@ impl Backend {
             return Ok(Backend::Server(Box::new(remote)));
         }
         let folder = data_folder(&config).map_err(|text| (Exit::Unusable, text))?;
+        #[cfg(feature = "fleet")]
+        if let Some(ledger) = shared_ledger(&config)? {
+            say!("regrip: the server does not run; using the database of its fleet");
+            return Ok(Backend::Fleet(Box::new(StateFile {
+                ledger,
+                server: None,
+                folder,
+                s3: config.server.s3.map(Box::new),
+            })));
+        }
+        #[cfg(not(feature = "fleet"))]
+        shared_ledger(&config)?;
         say!("regrip: the server does not run; using its state file");
         StateFile::open(Some(&ledger_in(&folder))).map(Backend::File)
     }
@@ -130,13 +145,16 @@ const LET_GO: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The downloads of one state file.
-pub(super) struct StateFile {
-    ledger: StateLedger,
+/// The downloads of one state file, or of another ledger.
+pub(super) struct StateFile<L = StateLedger> {
+    ledger: L,
     server: Option<u32>,
     /// Its folder, with the locks of object storage.
     #[cfg(feature = "fleet")]
     folder: PathBuf,
+    /// The object storage, if it is not that of the environment.
+    #[cfg(feature = "fleet")]
+    s3: Option<Box<S3Settings>>,
 }
 
 impl StateFile {
@@ -159,6 +177,8 @@ impl StateFile {
             server,
             #[cfg(feature = "fleet")]
             folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
+            #[cfg(feature = "fleet")]
+            s3: None,
         })
     }
 
@@ -166,21 +186,25 @@ impl StateFile {
     pub(super) fn is_missing() -> bool {
         state::path(None).is_ok_and(|path| !path.exists())
     }
+}
 
+impl<L: NativeLedger> StateFile<L> {
     /// The process of the server that uses this state file, if one runs.
     pub(super) fn server(&self) -> Option<u32> {
         self.server
     }
 
     /// Creates an engine on it.
-    pub(super) fn engine(&self, listener: Arc<dyn Listener>) -> Result<Engine<NativeHost<StateLedger>>, Error> {
+    pub(super) fn engine(&self, listener: Arc<dyn Listener>) -> Result<Engine<NativeHost<L>>, Error> {
         let config = DownloadsConfig::default();
         let options = TransportOptions::new(&config);
         #[cfg_attr(not(feature = "fleet"), allow(unused_mut))]
         let mut store = FileStore::new();
         #[cfg(feature = "fleet")]
-        if let Ok(settings) = S3Settings::of_environment(|name| std::env::var(name).ok()) {
-            let (ledger, locks) = (Arc::new(self.ledger.clone()), self.folder.clone());
+        if let Some(settings) =
+            self.s3.as_deref().cloned().or_else(|| S3Settings::of_environment(|name| std::env::var(name).ok()).ok())
+        {
+            let (ledger, locks) = (self.ledger.uploads(), self.folder.clone());
             store.objects =
                 Some(ObjectStore::new(settings, options.clone(), RetryPolicy::default(), ledger, locks, ""));
         }
@@ -208,7 +232,7 @@ impl StateFile {
     }
 }
 
-impl StateFile {
+impl<L: NativeLedger> StateFile<L> {
     /// All downloads, or those of one status; the newest change first.
     pub(super) async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, BackendError> {
         let entries = self.ledger.all(status).await?.into_iter();

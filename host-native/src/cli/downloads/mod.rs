@@ -26,6 +26,8 @@ macro_rules! ask {
     ($backend:expr, $method:ident($($arg:expr),*)) => {
         match $backend {
             Backend::File(file) => file.$method($($arg),*).await,
+            #[cfg(feature = "fleet")]
+            Backend::Fleet(fleet) => fleet.$method($($arg),*).await,
             Backend::Server(server) => server.$method($($arg),*).await,
         }
     };

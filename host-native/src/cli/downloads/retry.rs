@@ -8,6 +8,8 @@ use crate::api::BatchReply;
 use crate::cli::args::{AddArgs, BackendArgs, Retry};
 use crate::cli::get::read_list;
 use crate::cli::output::{CommandResult, Exit};
+#[cfg(feature = "fleet")]
+use crate::cli::report::Silent;
 use crate::cli::report::{Reporter, RunEnd, reporter};
 use crate::cli::{drive, text};
 use crate::host::Workers;
@@ -135,6 +137,8 @@ impl Again {
         match backend {
             Backend::Server(server) => self.by_server(&server, &ids),
             Backend::File(file) => self.here(&file, &ids),
+            #[cfg(feature = "fleet")]
+            Backend::Fleet(fleet) => self.by_fleet(&fleet, &ids),
         }
     }
 
@@ -184,6 +188,22 @@ impl Again {
             }
         }
         Ok(exit.max(to_their_ends(&engine, &reporter, &rows)?))
+    }
+
+    /// Leaves the rest to whichever worker claims it.
+    #[cfg(feature = "fleet")]
+    fn by_fleet(&self, fleet: &StateFile<impl NativeLedger>, ids: &[DownloadId]) -> CommandResult {
+        let engine = fleet.engine(Arc::new(Silent)).map_err(|error| NotDone::from(error).ended(None))?;
+        let mut exit = Exit::Done;
+        for &id in ids {
+            match smol::block_on(self.requeue(&engine, id)) {
+                Ok(_) if self.quiet => {}
+                Ok(_) => say!("download {id} is queued for the next worker of the fleet that has room"),
+                Err(not_done) if self.passes_over(id, &not_done) => exit = Exit::Failed,
+                Err(not_done) => return Err(not_done.ended(Some(id))),
+            }
+        }
+        Ok(exit)
     }
 
     /// Puts a download back to `queued`, if it needs no credentials, which are not kept.

@@ -98,7 +98,7 @@ impl ServeTables for PostgresLedger {
 
     async fn client_records(&self) -> Result<Vec<ClientRecord>, Error> {
         let select = "SELECT kind, key, record FROM client_records";
-        let found = self.link.run("reading the download client's records", select, &[]).await?;
+        let found = self.shown.run("reading the download client's records", select, &[]).await?;
         let record = |row: &Row| ClientRecord { kind: row.get(0), key: row.get(1), record: Some(row.get(2)) };
         Ok(found.iter().map(record).collect())
     }
@@ -117,6 +117,27 @@ impl ServeTables for PostgresLedger {
                 self.link.run(what, delete, &[kind, key]).await.map(drop)
             }
         }
+    }
+
+    /// A second time finds what it wrote.
+    async fn replace_client_record(&self, record: ClientRecord, before: String) -> Result<bool, Error> {
+        let what = "changing a record of the download client";
+        let ClientRecord { kind, key, record } = &record;
+        let found = match record {
+            Some(record) => {
+                let set = "UPDATE client_records SET record = $4
+                    WHERE kind = $1 AND key = $2 AND record IN ($3, $4) RETURNING TRUE";
+                self.link.run(what, set, &[kind, key, &before, record]).await?
+            }
+            None => {
+                let delete = "WITH gone AS (
+                        DELETE FROM client_records WHERE kind = $1 AND key = $2 AND record = $3 RETURNING key)
+                    SELECT FROM gone
+                    UNION ALL SELECT WHERE NOT EXISTS (SELECT FROM client_records WHERE kind = $1 AND key = $2)";
+                self.link.run(what, delete, &[kind, key, &before]).await?
+            }
+        };
+        Ok(!found.is_empty())
     }
 }
 
