@@ -69,11 +69,11 @@ pub enum Lane {
     Arriving,
 }
 
-/// A position in the queue: lane, then priority, then ticket. The priority is in the highest bits of the ticket.
-type Place = (Lane, u64);
+/// A position in the queue: from the highest bit on its lane, its priority and its ticket.
+type Place = u64;
 
-/// The bits of a position below its priority: more tickets than are ever given out.
-const PRIORITY_BITS: u32 = u64::BITS - u8::BITS;
+/// The bits of a ticket: more than are ever given out.
+const TICKET_BITS: u32 = u64::BITS - u8::BITS - 1;
 
 #[derive(Debug)]
 struct State {
@@ -122,7 +122,8 @@ impl Semaphore {
 
     /// Like [`acquire_in`](Self::acquire_in). In a lane, higher priorities are served first; the others have 0.
     pub fn acquire_by(&self, lane: Lane, priority: i8) -> Acquire {
-        Acquire { semaphore: self.clone(), lane, priority, place: None }
+        let rank = (u64::from(lane as u8) << u8::BITS) | u64::from(i8::MAX.abs_diff(priority));
+        Acquire { semaphore: self.clone(), first: rank << TICKET_BITS, place: None }
     }
 
     /// Returns a permit if one is free and nobody waits.
@@ -237,8 +238,8 @@ impl State {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire {
     semaphore: Semaphore,
-    lane: Lane,
-    priority: i8,
+    /// The position of its lane and priority with the ticket 0.
+    first: Place,
     place: Option<Place>,
 }
 
@@ -257,11 +258,11 @@ impl Future for Acquire {
             drop(state);
             return Poll::Ready(Permit { semaphore });
         }
-        let (lane, rank) = (self.lane, i8::MAX.abs_diff(self.priority));
+        let first = self.first;
         let place = *self.place.get_or_insert_with(|| {
             let ticket = state.next_ticket;
             state.next_ticket += 1;
-            (lane, (u64::from(rank) << PRIORITY_BITS) | ticket)
+            first | ticket
         });
         let replaced = state.wait(place, context.waker().clone());
         // Dropping a waker may drop a task, and with it a permit: do this outside the lock.
