@@ -10,11 +10,12 @@
 //! Invariants: no error here fails a download; the state is recorded after every attempt, so that the next process resumes where
 //! this one ended. A server that is down delays no other server.
 
+use super::import_poll::imports_so_far;
 use super::import_server::{seen, send, wants};
 use super::reload::Settings;
 use crate::config::ImportServer;
 use crate::control::{Control, hash_of};
-use crate::ledger::{Import, ImportState, NativeLedger};
+use crate::ledger::{Import, ImportState, LedgerEntry, NativeLedger};
 use crate::sync::lock;
 use async_lock::Mutex;
 use futures::future::join_all;
@@ -50,6 +51,8 @@ pub(crate) struct Imports<L: NativeLedger> {
     under_way: std::sync::Mutex<HashSet<DownloadId>>,
     /// By server.
     queues: std::sync::Mutex<HashMap<String, Semaphore>>,
+    /// By download and server: what the server had imported before it was given the file.
+    before: std::sync::Mutex<HashMap<(DownloadId, String), HashSet<u64>>>,
 }
 
 /// One download's import.
@@ -71,6 +74,30 @@ impl<L: NativeLedger> Imports<L> {
             completed,
             under_way: std::sync::Mutex::default(),
             queues: std::sync::Mutex::default(),
+            before: std::sync::Mutex::default(),
+        }
+    }
+
+    /// What a server had imported before it was given the file of a download, if this process asked.
+    pub(super) fn before(&self, id: DownloadId, server: &str) -> Option<HashSet<u64>> {
+        lock(&self.before).get(&(id, server.to_owned())).cloned()
+    }
+
+    /// Downloads that wait for no import are forgotten.
+    pub(super) fn forget_all_but(&self, waits: impl Fn(DownloadId) -> bool) {
+        let under_way = lock(&self.under_way).clone();
+        lock(&self.before).retain(|(id, _), _| under_way.contains(id) || waits(*id));
+    }
+
+    /// Asks a server once what it has imported so far of a hash and a file.
+    async fn look_at_history(&self, id: DownloadId, server: &ImportServer, hash: &str, file: &str) {
+        let key = (id, server.name.clone());
+        if lock(&self.before).contains_key(&key) {
+            return;
+        }
+        let path = seen(file, &self.completed, server.import_path.as_deref()).unwrap_or_default();
+        if let Some(so_far) = imports_so_far(&self.control, server, [hash, &path]).await {
+            lock(&self.before).insert(key, so_far);
         }
     }
 
@@ -91,10 +118,10 @@ impl<L: NativeLedger> Imports<L> {
     async fn tell_all(&self, id: DownloadId, again: bool) -> Result<(), Error> {
         let entry = self.control.ledger().entry(id).await?;
         self.control.follow_torrents().await?;
-        let client = entry.stub_name.as_deref().and_then(hash_of).map(|hash| self.control.torrents().get(hash));
-        if let Some(torrent) = client {
+        if let Some(hash) = entry.stub_name.as_deref().and_then(hash_of) {
+            let torrent = self.control.torrents().get(hash);
             let server = torrent.and_then(|torrent| torrent.server).filter(|name| self.server(name).is_some());
-            self.leave(id, server, entry.release_json.as_deref()).await;
+            self.leave(&entry, hash, server).await;
             return Ok(());
         }
         let Some(json) = entry.release_json else {
@@ -124,7 +151,8 @@ impl<L: NativeLedger> Imports<L> {
 
     /// Leaves a download to the server that added it to the download client, or if that is unknown to those that may have:
     /// they ask for it themselves.
-    async fn leave(&self, id: DownloadId, server: Option<String>, release: Option<&str>) {
+    async fn leave(&self, entry: &LedgerEntry, hash: &str, server: Option<String>) {
+        let (id, file, release) = (entry.row.id, &entry.row.new.destination, entry.release_json.as_deref());
         let category = release.and_then(|json| serde_json::from_str(json).ok());
         let wanting = category.map(|ReleaseCategory { category }| self.wanting(category)).unwrap_or_default();
         let names = server.map_or(wanting, |server| vec![server]);
@@ -132,6 +160,8 @@ impl<L: NativeLedger> Imports<L> {
             true => "left to the program that added it to the download client".to_owned(),
             false => format!("left to {}", names.join(", ")),
         };
+        let looked = names.iter().filter_map(|name| self.server(name));
+        join_all(looked.map(async |server| self.look_at_history(id, &server, hash, file).await)).await;
         let accepted = |name: &String| Import { state: ImportState::Accepted, ..Import::new(name) };
         self.note(id, names.iter().map(accepted).collect(), line).await;
     }
@@ -233,6 +263,7 @@ impl<L: NativeLedger> ImportRun<'_, L> {
         };
         let engine = imports.control.engine();
         let path = seen(&self.file, &imports.completed, server.import_path.as_deref())?;
+        imports.look_at_history(self.id, &server, "", &self.file).await;
         self.states.lock().await.send(name);
         let sent = send(engine.host(), &server, &path).await;
         if let Err(error) = &sent {

@@ -6,14 +6,14 @@
 //! Registration is here too: a server that cannot be reached is asked again.
 //!
 //! Invariants: a download is taken for imported, and a file for superfluous, only because a server said so, and only by an import
-//! that is not older than its completion: a server's history also has those of earlier downloads of the same name or hash. A server
-//! that is down delays no other server. What is asked and read is bounded.
+//! that came after it was handed over: a server's history also has those of earlier downloads of the same name or hash. A server that
+//! is down delays no other server. What is asked and read is bounded.
 
 use super::claims::PeerItem;
 use super::import_server::{OwnEntry, ServerClock, call, call_noting_time, register, seen};
 use super::service::Service;
 use crate::config::{Config, ImportServer, ImportServerKind};
-use crate::control::{CLIENT_PREFIX, ServerCard, StubPlace, Torrent, hash_of};
+use crate::control::{CLIENT_PREFIX, Control, ServerCard, StubPlace, Torrent, hash_of};
 use crate::ledger::{Import, ImportState, LedgerEntry, NativeLedger, is_as_left};
 use futures::future::join_all;
 use regrip_core::error::chain;
@@ -25,6 +25,7 @@ use serde_json::Value;
 use smol::Timer;
 use smol::future::FutureExt;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -47,6 +48,9 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 const FIRST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
+/// A server's history, the latest first.
+const HISTORY: &str = "/api/v3/history?sortKey=date&sortDirection=descending";
+
 /// A page of a queue or of a history.
 #[derive(Deserialize)]
 struct Page {
@@ -57,10 +61,30 @@ struct Page {
 /// What a server said of a download.
 #[derive(Default)]
 struct ServerAnswer {
-    /// The last import by hash and by path, by our clock; `None` if it did not answer.
-    imported: Option<HashMap<String, SystemTime>>,
+    /// Imports by hash and by path; `None` if it did not answer.
+    imported: Option<HashMap<String, Vec<HistoryImport>>>,
     /// By hash.
     queue: Option<HashMap<String, QueueItem>>,
+}
+
+/// An import in a server's history.
+#[derive(Clone)]
+struct HistoryImport {
+    /// When it was, by our clock. `None` if the date cannot be read, or is in the future: a clock was wrong then.
+    at: Option<SystemTime>,
+    /// The record, to be known again.
+    record: u64,
+}
+
+impl HistoryImport {
+    /// Returns `true` if it is of the file that was completed then, and not of an earlier one of the same name or hash: it is not older,
+    /// or it was not among those that the server had before it was given the file. After a restart only its date says so.
+    fn is_of(&self, completed: Option<&str>, before: Option<&HashSet<u64>>) -> bool {
+        let completed = completed.and_then(|at| humantime::parse_rfc3339(at).ok());
+        let earliest = completed.and_then(|at| at.checked_sub(CLOCKS_DIFFER));
+        let is_later = self.at.zip(earliest).is_some_and(|(at, earliest)| at >= earliest);
+        is_later || before.is_some_and(|before| !before.contains(&self.record))
+    }
 }
 
 /// A download in a server's queue.
@@ -102,6 +126,7 @@ async fn round<L: NativeLedger>(
         let imports = ledger.imports(entry.row.id).await?;
         candidates.push((entry, imports));
     }
+    service.imports.forget_all_but(|id| candidates.iter().any(|(entry, _)| entry.row.id == id));
     let faults = faults(service, config).await?;
     asked.retain(|hash, _| faults.iter().any(|torrent| torrent.hash == *hash));
     let grabbed = |server: &ImportServer| faults.iter().any(|torrent| is_of(torrent, server, config));
@@ -112,7 +137,7 @@ async fn round<L: NativeLedger>(
     let asking = config.import_servers.iter().map(async |server| {
         let (grabbed, awaited) = (grabbed(server), awaited(server));
         let answer = ServerAnswer {
-            imported: if awaited { history(service, server).await } else { None },
+            imported: if awaited { history(&service.control, server).await } else { None },
             queue: if grabbed || awaited { queue(service, server).await } else { None },
         };
         (server.name.clone(), answer)
@@ -151,8 +176,9 @@ async fn settle<L: NativeLedger>(
             continue;
         };
         let path = service.seen_by(server, &entry.row.new.destination);
-        let imports = [Some(hash), path.as_deref()].into_iter().flatten().filter_map(|key| imported.get(key));
-        if imports.max().is_some_and(|at| is_of_this_completion(*at, entry.completed_at.as_deref())) {
+        let before = service.imports.before(entry.row.id, &server.name);
+        let is_of_it = |import: &HistoryImport| import.is_of(entry.completed_at.as_deref(), before.as_ref());
+        if of(imported, [hash, path.as_deref().unwrap_or_default()]).any(is_of_it) {
             return become_imported(service, config, entry, &server.name).await;
         }
         let item = answer.and_then(|answer| answer.queue.as_ref()?.get(hash));
@@ -179,13 +205,6 @@ async fn settle<L: NativeLedger>(
         note(service, entry, imports, line).await?;
     }
     Ok(())
-}
-
-/// Returns `true` if an import is of the file that was completed then, and not of an earlier one of the same name or hash.
-fn is_of_this_completion(imported: SystemTime, completed: Option<&str>) -> bool {
-    let completed = completed.and_then(|at| humantime::parse_rfc3339(at).ok());
-    let earliest = completed.and_then(|at| at.checked_sub(CLOCKS_DIFFER));
-    earliest.is_some_and(|earliest| imported >= earliest)
 }
 
 async fn note<L: NativeLedger>(
@@ -315,28 +334,50 @@ async fn peer_answers<L: NativeLedger>(service: &Service<L>, peer: &str) -> bool
     }
 }
 
-/// What a server imported lately: the last time, by our clock, for each hash of a download, in lower case, and for each path of a
-/// file as the server saw it.
-async fn history<L: NativeLedger>(service: &Service<L>, server: &ImportServer) -> Option<HashMap<String, SystemTime>> {
-    let endpoint = "/api/v3/history?sortKey=date&sortDirection=descending";
-    let (records, clock) = pages(service, server, endpoint).await?;
+/// What a server imported lately, by the hash of a download, in lower case, and by the path of a file as the server saw it.
+async fn history<L: NativeLedger>(
+    control: &Control<L>,
+    server: &ImportServer,
+) -> Option<HashMap<String, Vec<HistoryImport>>> {
+    let (records, clock) = pages(control, server, HISTORY).await?;
     Some(imports(&records, clock))
 }
 
-/// The imports of a history. One without a readable date is left out, and so is one of the future: a clock was wrong then, and
-/// nothing says when it was.
-fn imports(records: &[Value], clock: ServerClock) -> HashMap<String, SystemTime> {
-    let mut imported = HashMap::new();
+/// The imports that a server's history has of a hash and a path; `None` if it does not answer.
+pub(super) async fn imports_so_far<L: NativeLedger>(
+    control: &Control<L>,
+    server: &ImportServer,
+    keys: [&str; 2],
+) -> Option<HashSet<u64>> {
+    let imported = history(control, server).await?;
+    Some(of(&imported, keys).map(|import| import.record).collect())
+}
+
+/// The imports of a hash and a path; either may be empty.
+fn of<'a>(
+    imported: &'a HashMap<String, Vec<HistoryImport>>,
+    keys: [&str; 2],
+) -> impl Iterator<Item = &'a HistoryImport> + use<'a> {
+    let [hash, path] = keys.map(|key| imported.get(key).map(Vec::as_slice).unwrap_or_default());
+    hash.iter().chain(path)
+}
+
+/// What a record is known by.
+fn mark(record: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    record.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn imports(records: &[Value], clock: ServerClock) -> HashMap<String, Vec<HistoryImport>> {
+    let mut imported: HashMap<String, Vec<HistoryImport>> = HashMap::new();
     for record in records.iter().filter(|record| record["eventType"] == "downloadFolderImported") {
         let date = record["date"].as_str().and_then(|date| humantime::parse_rfc3339(date).ok());
-        let Some(at) = date.map(|date| clock.to_ours(date)).filter(|at| *at <= clock.ours + CLOCKS_DIFFER) else {
-            continue;
-        };
+        let at = date.map(|date| clock.to_ours(date)).filter(|at| *at <= clock.ours + CLOCKS_DIFFER);
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let hash = text(&record["downloadId"]).map(|hash| hash.to_ascii_lowercase());
         for key in hash.into_iter().chain(text(&record["data"]["droppedPath"])) {
-            let last = imported.entry(key).or_insert(at);
-            *last = at.max(*last);
+            imported.entry(key).or_default().push(HistoryImport { at, record: mark(record) });
         }
     }
     imported
@@ -349,7 +390,7 @@ async fn queue<L: NativeLedger>(service: &Service<L>, server: &ImportServer) -> 
         ImportServerKind::Sonarr => "includeUnknownSeriesItems",
     };
     let mut queue = HashMap::new();
-    for record in pages(service, server, &format!("/api/v3/queue?{unknown}=true")).await?.0 {
+    for record in pages(&service.control, server, &format!("/api/v3/queue?{unknown}=true")).await?.0 {
         if let (Some(hash), Some(id)) = (record["downloadId"].as_str(), record["id"].as_i64()) {
             queue.insert(hash.to_ascii_lowercase(), QueueItem { id, reason: reason(&record) });
         }
@@ -376,11 +417,11 @@ fn reason(record: &Value) -> Option<String> {
 
 /// The records of an endpoint, page by page, and the server's clock; `None` if the server does not answer.
 async fn pages<L: NativeLedger>(
-    service: &Service<L>,
+    control: &Control<L>,
     server: &ImportServer,
     endpoint: &str,
 ) -> Option<(Vec<Value>, ServerClock)> {
-    let host = service.control.engine().host();
+    let host = control.engine().host();
     let trouble = import_state_at(server);
     let (mut records, mut clock) = (Vec::new(), ServerClock { theirs: host.clock().wall(), ours: host.clock().wall() });
     for page in 1..=MOST_PAGES {
@@ -400,12 +441,12 @@ async fn pages<L: NativeLedger>(
                 }
             }
             Err(why) => {
-                service.control.troubles().note(&trouble, &format!("cannot ask {}: {why}", server.name));
+                control.troubles().note(&trouble, &format!("cannot ask {}: {why}", server.name));
                 return None;
             }
         }
     }
-    service.control.troubles().over(&trouble);
+    control.troubles().over(&trouble);
     Some((records, clock))
 }
 
@@ -587,13 +628,23 @@ mod tests {
             (0, json!(text(at(200))), false),
         ] {
             let clock = ServerClock { theirs: at(theirs), ours: at(2000) };
-            let found = imports(&[record(date.clone()), record(json!("2001-01-01T00:00:00Z"))], clock);
+            let (this, old) = (record(date.clone()), record(json!("2001-01-01T00:00:00Z")));
+            let known = [HashSet::new(), [mark(&old)].into(), [mark(&old), mark(&this)].into()];
+            let found = imports(&[this, old], clock);
+            let (completed, [none, old, both]) = (text(at(1000)), known);
             for key in ["abc", "/a/b.mkv"] {
-                let is_of_it = |found: &SystemTime| is_of_this_completion(*found, Some(&text(at(1000))));
-                assert_eq!(found.get(key).is_some_and(is_of_it), is_counted, "{key}, {date} at {theirs}");
+                let is_of_it = |before: Option<&HashSet<u64>>| {
+                    found[key].iter().any(|import| import.is_of(Some(&completed), before))
+                };
+                assert_eq!(is_of_it(None), is_counted, "{key}, {date} at {theirs}");
+                assert_eq!(is_of_it(Some(&both)), is_counted, "{key}, {date} at {theirs}");
+                assert!(
+                    is_of_it(Some(&none)) && is_of_it(Some(&old)),
+                    "one that came later is of it, whatever its date"
+                );
             }
         }
-        assert!(!is_of_this_completion(at(5000), None));
+        assert!(!HistoryImport { at: Some(at(5000)), record: 1 }.is_of(None, None));
     }
 
     #[test]
