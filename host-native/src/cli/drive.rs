@@ -3,8 +3,8 @@
 //! Another process may cancel or remove a download in the shared state file. [`Engine::follow_changes`] then ends it promptly.
 //!
 //! The first Ctrl-C or SIGTERM ends the work in good order, the second ends the process at once. SIGHUP, as of a terminal that is
-//! closed, ends the work in good order, too, except for commands that reload their keys. A signal that was ignored when the process
-//! began, as by `nohup`, stays so.
+//! closed, ends the work in good order, too, except for commands that reload their keys. A signal to end that was ignored when the
+//! process began, as by `nohup`, stays so.
 
 use super::output::{CommandResult, Exit, failed};
 use crate::host::Workers;
@@ -59,7 +59,9 @@ pub(crate) enum Signal {
 /// # Errors
 /// The system refused the handlers.
 pub(crate) fn first_signal() -> CommandResult<Receiver<()>> {
-    listen(&[SIGHUP, SIGINT, SIGTERM], |_| ())
+    let ignored = ignored();
+    let signals = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    listen(&signals.collect::<Vec<_>>(), |_| ())
 }
 
 /// As [`first_signal`], with SIGHUP as a reload.
@@ -86,8 +88,6 @@ fn ignored() -> u64 {
 
 fn listen<T: Send + 'static>(signals: &[i32], meaning: fn(Signal) -> T) -> CommandResult<Receiver<T>> {
     let cannot = || failed(Exit::Unusable, "cannot listen for Ctrl-C");
-    let ignored = ignored();
-    let signals = signals.iter().filter(|&&signal| ignored & (1 << (signal - 1)) == 0);
     let mut signals = Signals::new(signals).map_err(cannot())?;
     // Room for a reload that waits and for the end.
     let (send, sent) = bounded(2);

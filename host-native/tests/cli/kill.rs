@@ -3,6 +3,7 @@
 use crate::support::{Bench, Ran, length};
 use regrip_faultd::faults::{Stall, Trickle};
 use regrip_faultd::{Content, FileScript, Script, Version};
+use std::process::Stdio;
 use std::time::Duration;
 
 const SIZE: u64 = 6_000_000;
@@ -23,16 +24,26 @@ fn wait_for_bytes(bench: &Bench, bytes: u64) {
     }
 }
 
+/// Returns `true` if these tests were started by `nohup` or the like: what they start inherits that.
+fn ignores_hup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").expect("it runs");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("there is one");
+    u64::from_str_radix(ignored.trim(), 16).expect("bits") & 1 == 1
+}
+
+fn send(signal: &str, child: &std::process::Child) {
+    let kill = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success());
+}
+
 // C11
 #[test]
 fn after_ctrl_c_the_same_command_goes_on_from_the_bytes_on_disk() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"].into_iter().filter(|&signal| signal != "HUP" || !ignores_hup()) {
         let bench = slow(3_000_000);
         let child = bench.start(&[&bench.url("/film")]);
         wait_for_bytes(&bench, 1_000_000);
-        let pid = child.id().to_string();
-        let kill = std::process::Command::new("kill").args(["-s", signal, &pid]).status();
-        assert!(kill.expect("kill runs").success());
+        send(signal, &child);
         let ran = Ran::of(child.wait_with_output().expect("it ends"));
         assert_eq!(ran.code, Some(130), "{ran:?}");
         assert!(ran.err.contains("run the same command again"), "{}", ran.err);
@@ -43,6 +54,21 @@ fn after_ctrl_c_the_same_command_goes_on_from_the_bytes_on_disk() {
         bench.assert_is("film", Content::new(1, SIZE));
         assert_eq!(bench.ranges("/film"), [None, Some(format!("bytes={kept}-"))]);
     }
+}
+
+#[test]
+fn nohup_has_it_go_on_when_its_terminal_is_closed() {
+    let bench = slow(6_000_000);
+    let get = bench.get(&[&bench.url("/film")]);
+    let mut command = std::process::Command::new("nohup");
+    command.arg(get.get_program()).args(get.get_args()).current_dir(bench.path(""));
+    command.envs(get.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nohup runs");
+    wait_for_bytes(&bench, 1_000_000);
+    send("HUP", &child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    bench.assert_is("film", Content::new(1, SIZE));
 }
 
 // C03, C04, C09, D06
