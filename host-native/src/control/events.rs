@@ -53,18 +53,18 @@ struct EventsInner {
     counters: Mutex<Counters>,
     subscribers: Mutex<Subscribers>,
     /// The first subscriber is there.
-    subscribed: Signal,
+    subscribed: NewsSignal,
     /// What events of this process said last of downloads, while those of other workers are followed.
     own: Mutex<HashMap<DownloadId, Status>>,
 }
 
 #[derive(Debug)]
-struct Signal(Sender<()>, Receiver<()>);
+struct NewsSignal(Sender<()>, Receiver<()>);
 
-impl Default for Signal {
+impl Default for NewsSignal {
     fn default() -> Self {
         let (sender, receiver) = bounded(1);
-        Signal(sender, receiver)
+        NewsSignal(sender, receiver)
     }
 }
 
