@@ -64,10 +64,14 @@ async fn name_if_taken<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> R
 /// Gives the part its name, by the rule for an existing file.
 async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Failed> {
     let destination = &job.row.new.destination;
-    // Another one may have begun since this one was accepted.
-    let is_part = !H::ALONE && unless_alone::<H, _>(calls::is_part_of_another(job.host, destination)).await?;
     let replace = match job.row.new.on_exists {
-        OnExists::Overwrite if !is_part && job.host.may_replace(&job.row).await? => Replace::Existing,
+        // Another download, whose part this is, may have begun since this one was accepted.
+        OnExists::Overwrite
+            if !H::ALONE && unless_alone::<H, _>(calls::is_part_of_another(job.host, destination)).await? =>
+        {
+            Replace::Nothing
+        }
+        OnExists::Overwrite if job.host.may_replace(&job.row).await? => Replace::Existing,
         OnExists::Overwrite | OnExists::Fail | OnExists::Rename => Replace::Nothing,
     };
     Ok(job.host.store().commit(part, destination, replace).await?)

@@ -16,7 +16,8 @@ use crate::job::Job;
 use crate::pump::{Pump, Pumped};
 use crate::record::{Behaviour, Change, DigestRow, KnownSize, RestartReason, SizeSource, Validators};
 use crate::resume::{
-    Ask, Held, Plan, Usable, Verdict, is_odd_page, is_unproven, plan, stored_as_sent, usable, verdict, verdict_on_plain,
+    Ask, Held, Plan, Usable, Verdict, is_held_version, is_odd_page, is_unproven, plan, stored_as_sent, usable, verdict,
+    verdict_on_plain,
 };
 use crate::sources::{drop_liars, table};
 use crate::store::Part;
@@ -107,7 +108,7 @@ pub(crate) async fn attempt<H: Host>(
     check_digests(job, &[])?;
     let mut step = match stock {
         Ok(offset) if cannot_be_hashed(job, part, offset).await? => {
-            compared_or_over::<H>(part, RestartReason::PartChanged, None)?;
+            whole_or_over(Plan::compared(RestartReason::PartChanged, part.rules()), None)?;
             Step::Ask(Next::StartOver(RestartReason::PartChanged))
         }
         Ok(offset) => first_step(job, part, offset).await?,
@@ -343,11 +344,11 @@ async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> 
                 Some(error) if requests.range_always && !known => return Err(error),
                 refused => refused,
             };
-            // Of the same version, a part that cannot be cut skips the bytes that it has.
-            if refused.is_some() && !part.rules().truncate && !is_unproven(&job.row.validators, 0) {
-                return Ok(Step::Ask(Next::Whole(reason, refused)));
-            }
-            return compared_or_over::<H>(part, reason, refused);
+            let plan = match refused {
+                Some(_) => Plan::refused(reason, part.rules(), &job.row.validators),
+                None => Plan::compared(reason, part.rules()),
+            };
+            return whole_or_over(plan, refused);
         }
         Verdict::Complete => {
             drop(body);
@@ -361,9 +362,9 @@ async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> 
     take_up(job, part, pump, body, taking).await
 }
 
-/// Requests the whole file next: to compare it with the part, or to replace the part if it cannot be compared.
-fn compared_or_over<H: Host>(part: &PartOf<H>, reason: RestartReason, refused: Option<Failed>) -> Result<Step, Failed> {
-    match Plan::compared(reason, part.rules()) {
+/// Requests the whole file next, if it is of use: to compare it with the part, or to replace the part if it cannot be compared.
+fn whole_or_over(plan: Plan, refused: Option<Failed>) -> Result<Step, Failed> {
+    match plan {
         Plan::Full(reason) => Ok(Step::Ask(Next::Whole(reason, refused))),
         _ => Err(refused.unwrap_or_else(|| Error::NotResumable.into())),
     }
@@ -446,12 +447,9 @@ async fn full<H: Host>(
     if offset > 0 {
         believe(job, offset, &head.validators, size.map(|size| size.bytes)).await?;
         let readable = part.rules().read_back_bytes >= offset;
-        let held = &job.row.validators;
-        let is_other = size.zip(job.row.size).is_some_and(|(size, held)| size.bytes != held.bytes);
-        let is_same =
-            job.candidate.is_none() && head.validators.etag == held.etag && !is_unproven(held, 0) && !is_other;
         compare = part.rules().truncate;
-        if (!compare && !is_same) || (!readable && job.candidate.is_some()) {
+        let is_same = || job.candidate.is_none() && is_held_version(held(job, offset), &head, size);
+        if (!compare && !is_same()) || (!readable && job.candidate.is_some()) {
             return Err(Error::NotResumable.into());
         }
     } else if is_odd_page(head.validators.content_type.as_deref(), job.file_name()) {
@@ -516,7 +514,7 @@ async fn take_up<H: Host>(
         }
         Pumped::All(digests) => whole(job, part, end, digests).await,
         Pumped::Different if differing == Differing::GiveUp => Err(another_file(job).into()),
-        Pumped::Different => compared_or_over::<H>(part, RestartReason::OverlapMismatch, None),
+        Pumped::Different => whole_or_over(Plan::compared(RestartReason::OverlapMismatch, part.rules()), None),
     }
 }
 

@@ -86,5 +86,5 @@ pub use coding::stored_as_sent;
 pub use full::{Full, full_response, is_odd_page};
 pub(crate) use plan::is_unproven;
 pub use plan::{Ask, Held, IfRange, Plan, Usable, plan, usable};
-pub(crate) use verdict::states_the_same;
 pub use verdict::{Verdict, verdict, verdict_on_plain};
+pub(crate) use verdict::{is_held_version, states_the_same};

@@ -135,11 +135,7 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
     match announced.filter(|&announced| offset >= announced) {
         Some(announced) if offset == announced => return Plan::Prove(from_before_the_end()),
         _ if held.behaviour.refuses_ranges => {
-            return match Plan::compared(RestartReason::RangeRefused, store) {
-                // Of the same version, the bytes that are there already are skipped.
-                Plan::NotResumable if !is_unproven(held.validators, 0) => Plan::Full(RestartReason::RangeRefused),
-                plan => plan,
-            };
+            return Plan::refused(RestartReason::RangeRefused, store, held.validators);
         }
         Some(_) if is_unproven(held.validators, overlap_bytes) => {
             return Plan::compared(RestartReason::OverlapMismatch, store);
@@ -164,6 +160,15 @@ impl Plan {
         match store.truncate {
             true => Plan::Full(reason),
             false => Plan::NotResumable,
+        }
+    }
+
+    /// The same after a range was refused. With a strong ETag a part that cannot be cut can use it, too: of the same version, the bytes
+    /// that are there already are skipped.
+    pub(crate) fn refused(reason: RestartReason, store: StoreRules, validators: &Validators) -> Plan {
+        match Plan::compared(reason, store) {
+            Plan::NotResumable if !is_unproven(validators, 0) => Plan::Full(reason),
+            plan => plan,
         }
     }
 }

@@ -161,12 +161,17 @@ fn reason_of_200(ask: &Ask) -> RestartReason {
 /// Returns `true` for the whole file of the version that If-Range named. An ETag that is the same for another size or digest
 /// identifies no version.
 fn ignores_if_range(ask: &Ask, held: Held<'_>, head: &Head, size: Option<KnownSize>) -> bool {
+    matches!(ask.if_range, Some(IfRange::ETag(_))) && is_held_version(held, head, size)
+}
+
+/// Returns `true` for the whole file of the version whose strong ETag is held.
+pub(crate) fn is_held_version(held: Held<'_>, head: &Head, size: Option<KnownSize>) -> bool {
     let same_size = match (held.size, size) {
         (Some(held), Some(size)) => held == size.bytes,
         _ => true,
     };
-    let sent = matches!(ask.if_range, Some(IfRange::ETag(_)));
-    sent && same_size && same_version(held, head)
+    let has_etag = matches!(strong(held.validators), Some(IfRange::ETag(_)));
+    has_etag && same_size && same_version(held, head)
 }
 
 fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
