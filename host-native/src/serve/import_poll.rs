@@ -10,7 +10,7 @@
 //! is down delays no other server. What is asked and read is bounded.
 
 use super::claims::PeerItem;
-use super::import_server::{OwnEntry, ServerClock, call, call_noting_time, register, seen};
+use super::import_server::{OwnEntry, ServerClock, call, register, seen};
 use super::service::Service;
 use crate::config::{Config, ImportServer, ImportServerKind};
 use crate::control::{CLIENT_PREFIX, Control, ServerCard, StubPlace, Torrent, hash_of};
@@ -426,7 +426,7 @@ async fn pages<L: NativeLedger>(
     let (mut records, mut clock) = (Vec::new(), ServerClock { theirs: host.clock().wall(), ours: host.clock().wall() });
     for page in 1..=MOST_PAGES {
         let endpoint = format!("{endpoint}&page={page}&pageSize={PAGE}");
-        let answer = call_noting_time(host, server, Method::Get, &endpoint, None, &[]).await;
+        let answer = call(host, server, Method::Get, &endpoint, None, &[]).await;
         let read = answer.map_err(|error| error.to_string()).and_then(|(json, clock)| {
             let page = serde_json::from_value::<Page>(json).map_err(|error| error.to_string())?;
             Ok((page, clock))

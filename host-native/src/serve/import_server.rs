@@ -174,26 +174,12 @@ pub(super) enum ServerRefused {
     Answer { endpoint: String, status: u16, answer: String },
 }
 
-/// Sends a request to a server's API and returns its answer; `Null` if that is empty. `secrets` are hidden in a refusal.
+/// Sends a request to a server's API and returns its answer, `Null` if that is empty, and the server's clock. `secrets` are hidden in a
+/// refusal.
 ///
 /// # Errors
 /// [`ServerRefused`]: `Answer` for a status of 400 and above and for an answer that is not JSON.
 pub(super) async fn call(
-    host: &NativeHost<impl NativeLedger>,
-    server: &ImportServer,
-    method: Method,
-    endpoint: &str,
-    body: Option<Value>,
-    secrets: &[&str],
-) -> Result<Value, ServerRefused> {
-    Ok(call_noting_time(host, server, method, endpoint, body, secrets).await?.0)
-}
-
-/// As [`call`], with the server's clock.
-///
-/// # Errors
-/// As [`call`].
-pub(super) async fn call_noting_time(
     host: &NativeHost<impl NativeLedger>,
     server: &ImportServer,
     method: Method,
@@ -285,7 +271,7 @@ pub(super) async fn register(
         ("useSsl", json!(url.scheme() == "https")),
         ("urlBase", json!(url.path().trim_end_matches('/'))),
     ];
-    let all = call(host, server, Method::Get, "/api/v3/downloadclient", None, &[own.key]).await?;
+    let (all, _) = call(host, server, Method::Get, "/api/v3/downloadclient", None, &[own.key]).await?;
     let known = find(&all, "QBittorrent", |entry| place.iter().all(|(name, value)| is_same(field(entry, name), value)));
     let category_of = known.and_then(|entry| field(entry, category)?.as_str()).filter(|category| !category.is_empty());
     let mut fields = place.to_vec();
@@ -304,7 +290,7 @@ pub(super) async fn register(
     let saved = save(host, server, "/api/v3/downloadclient", client, own.key).await?;
 
     let torznab = format!("{}/torznab", own.url);
-    let all = call(host, server, Method::Get, "/api/v3/indexer", None, &[own.key]).await?;
+    let (all, _) = call(host, server, Method::Get, "/api/v3/indexer", None, &[own.key]).await?;
     let known = find(&all, "Torznab", |entry| is_same(field(entry, "baseUrl"), &json!(torznab)));
     let category = match server.kind {
         ImportServerKind::Radarr => 2000,
@@ -397,7 +383,7 @@ async fn save(
     };
     let send = |force: bool| {
         let (endpoint, entry) = (format!("{endpoint}?forceSave={force}"), entry.clone());
-        async move { call(host, server, method, &endpoint, Some(entry), &[key]).await }
+        async move { call(host, server, method, &endpoint, Some(entry), &[key]).await.map(|(answer, _)| answer) }
     };
     let saved = match send(false).await {
         Err(ServerRefused::Answer { status: 400, answer, .. }) if are_warnings(&answer) => {
