@@ -230,10 +230,9 @@ impl<H: Host> Engine<H> {
         let (rows, admission, (id, retries, moves)) = loop {
             let rows = ledger.rows_for(&new.destination).await?;
             let admission = match admission(&rows, &new, new_url) {
+                Admission::Move(id) if self.is_driven(id) => Admission::Busy(id),
                 Admission::Move(id) if self.is_shared() => return self.add_source(id, &rows, &new).await,
-                Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) || !ledger.hold(id) => {
-                    Admission::Busy(id)
-                }
+                Admission::Move(id) if self.is_accepted(id) || !ledger.hold(id) => Admission::Busy(id),
                 admission => admission,
             };
             let found = match admission {
