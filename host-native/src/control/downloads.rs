@@ -30,7 +30,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
 /// Between two signals to end: a task that has only begun misses the first.
@@ -43,7 +43,7 @@ const AT_ONCE: usize = 16;
 /// Destinations of a batch that are looked at, at once: in object storage each costs a round trip.
 const LOOKS_AT_ONCE: usize = 64;
 
-/// How long a cancel or a pause waits until the drive is gone.
+/// How long a cancel, a pause or a removal waits until the drive is gone.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a client asks for.
@@ -590,7 +590,14 @@ impl<L: NativeLedger> Control<L> {
                 return Err(row.wrong_state());
             }
         }
-        self.0.engine.remove(id).await?;
+        // Another process that drives it needs a moment to learn of the end, and has the part until then.
+        let begun = Instant::now();
+        loop {
+            match self.0.engine.remove(id).await {
+                Err(Error::PartLocked { .. }) if begun.elapsed() < GONE_WITHIN => Timer::after(END_EVERY).await,
+                removed => break removed?,
+            };
+        }
         self.forget_terms(id);
         self.call_hooks(&row);
         Ok(())
