@@ -2,7 +2,7 @@
 //! delivered once.
 
 use crate::house::wait_until;
-use crate::support::{Fleet, Proxy, SIZE, Worker, eventually};
+use crate::support::{Fleet, KEY, Proxy, SIZE, Worker, eventually};
 use regrip_faultd::faults::Status;
 use regrip_faultd::{FileScript, Script, Server, Version};
 use serde_json::{Value, json};
@@ -126,6 +126,24 @@ fn a_cancel_at_one_worker_ends_the_download_of_another_one() {
     let (status, body) = first.post("/api/downloads/1/retry", &serde_json::json!({}));
     assert!((200..300).contains(&status), "{status}: {body}");
     wait_until("it is driven again", || !owner(&fleet).is_empty());
+}
+
+#[test]
+fn a_removal_at_one_worker_waits_for_the_worker_that_drives_the_download() {
+    let fleet = Fleet { lease: Duration::from_secs(60), ..Fleet::new(1, 200_000) };
+    let (first, second) = two(&fleet, fleet.worker());
+    first.served.signal("STOP");
+    let (status, body) = std::thread::scope(|scope| {
+        let key = [("X-Api-Key", KEY)];
+        let removal = scope.spawn(move || second.served.exchange_body("DELETE", "/api/downloads/1", &key, ""));
+        wait_until("it is to end", || fleet.schema.execute("SELECT status FROM downloads") == "cancelled");
+        first.served.signal("CONT");
+        removal.join().expect("it is answered")
+    });
+    assert_eq!(status, 204, "{body}");
+    assert_eq!(fleet.schema.execute("SELECT count(*) FROM downloads"), "0");
+    wait_until("the connection is closed", || fleet.origin.log()[0].peer_closed);
+    fleet.assert_clean();
 }
 
 /// Kills and pauses of random workers, by a seed. `REGRIP_FLEET_FAULTS=100 REGRIP_FLEET_FILES=200` for many of them.
