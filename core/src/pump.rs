@@ -25,6 +25,9 @@ use std::time::Duration;
 /// that the store can make durable.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// How closely the first difference is found: what differs is replaced from the beginning of a piece of this many bytes, however
+/// large the chunks are in which the network hands them over.
+const COMPARED_BYTES: u64 = 64 << 10;
 /// The shortest interval between progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// In the reported speed, what was received this long ago weighs about a third of what was received now.
@@ -149,12 +152,20 @@ impl<H: Host> Pump<H> {
                 self.record_mixture(job, part, table.mixture()).await?;
             }
             let (chunk, _) = chunk.split_at(end.map_or(u64::MAX, |end| end - at));
-            let (known, new) = chunk.split_at(self.offset.saturating_sub(at));
-            let (from, upto) = (at, at + known.length());
+            let (mut known, new) = chunk.split_at(self.offset.saturating_sub(at));
+            let (mut from, upto) = (at, at + known.length());
             at = upto + new.length();
-            // Bytes that cannot be read back count as different.
-            let compared = known.length() > 0 && taking.compare;
-            let different = compared && (from < readable_from || !part.matches(from, &known).await?);
+            let different = loop {
+                if known.length() == 0 || !taking.compare {
+                    break false;
+                }
+                let (piece, rest) = known.clone().split_at(COMPARED_BYTES);
+                // Bytes that cannot be read back count as different.
+                if from < readable_from || !part.matches(from, &piece).await? {
+                    break true;
+                }
+                (from, known) = (from + piece.length(), rest);
+            };
             if different && !matches!(taking.differing, Differing::Cut(_)) {
                 return Ok(Pumped::Different);
             }

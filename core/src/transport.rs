@@ -191,8 +191,8 @@ pub trait Body: 'static {
     async fn chunk(&mut self) -> Result<Option<Self::Chunk<'_>>, Error>;
 }
 
-/// A chunk of a body. The core counts its bytes and never looks at them.
-pub trait Chunk: Sized {
+/// A chunk of a body. The core counts its bytes and never looks at them. A clone shares them.
+pub trait Chunk: Clone {
     /// Its length in bytes.
     fn length(&self) -> u64;
     /// Splits it after `at` bytes, or after all of them if there are fewer.

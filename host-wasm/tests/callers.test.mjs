@@ -474,7 +474,7 @@ test("a persistent sink of the program's own may have any name, is one row, and 
   assert.ok(sink.size() > 0);
 });
 
-test("bytes in memory are gone on with by the same object, whatever the options, and no other call takes them for its own", async () => {
+test("bytes in memory are resumed by the same object, whatever the options, and no other call takes them for its own", async () => {
   const url = `${origin}/film`;
   const sink = new MemorySink();
   const stop = new AbortController();

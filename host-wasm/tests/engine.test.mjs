@@ -79,7 +79,7 @@ test("an error says what was asked for, how often it was tried, and what fetch t
 });
 
 // C03, C04, D06
-test("a killed process is gone on with by the next one, which finds what was left", async () => {
+test("what a killed process left is found and resumed by the next one", async () => {
   const url = await serve([STALL]);
   const path = join(world.folder, "film");
   const other = await killedInTheMiddle(url, path);

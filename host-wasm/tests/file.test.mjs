@@ -85,7 +85,7 @@ async function tamper(context, instead) {
 }
 
 // D04
-test("a write that takes only some of the bytes is gone on with", async (context) => {
+test("a write that takes only some of the bytes is continued", async (context) => {
   await tamper(context, (chunks, at, writev) => writev([chunks[0].subarray(0, 700)], at));
   await sink.size();
   await fill(10_000, 1000);

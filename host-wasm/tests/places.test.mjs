@@ -62,7 +62,7 @@ test("what no file can be is refused before anything is asked, and is left as it
 });
 
 // FJ04, D13
-test("long names are downloaded to, listed and gone on with", async () => {
+test("long names are downloaded to, listed and resumed", async () => {
   for (const name of ["x".repeat(255), `${"é".repeat(125)}.mkv`, "y".repeat(250), "z".repeat(245), `.${"a".repeat(254)}`]) {
     const url = await serve([STALL]);
     const engine = new Engine({ ...QUICK, folder: world.folder });

@@ -104,6 +104,20 @@ fn a_full_response_keeps_the_bytes_it_agrees_with() {
 }
 
 #[test]
+fn the_first_difference_is_found_within_a_large_chunk() {
+    let file = content(300_000);
+    let mut old = file.clone();
+    old[200_000..].fill(0);
+    let mut full = newer(&file);
+    full.body = vec![bytes(&file)];
+    let world = World::scripted(config(), [cut(whole(&old), 280_000), Ok(full)]);
+    world.get().expect("it is compared");
+    let kept = 3 * 65_536;
+    assert_eq!(world.restarts(), [(RestartReason::ValidatorChanged, 280_000 - kept)]);
+    world.assert_whole(&file);
+}
+
+#[test]
 fn a_comparison_that_breaks_or_ends_early_leaves_part_and_row_as_they_were() {
     let file = content(1000);
     let mut short = newer(&file);

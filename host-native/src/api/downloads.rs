@@ -178,7 +178,7 @@ struct Wish {
     paused: Option<bool>,
 }
 
-/// The value of a header, or where it is.
+/// A header value, given literally or by the place it is read from.
 #[derive(Deserialize)]
 #[serde(
     untagged,
@@ -196,7 +196,7 @@ struct SecretPlace {
     file: Option<String>,
 }
 
-/// The priorities are from this one's negative to this one.
+/// Priorities range from minus this to plus this.
 const HIGHEST_PRIORITY: u8 = 100;
 
 /// Headers of one download.

@@ -478,7 +478,7 @@ fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
 /// A secret that a request refers to, as a configuration does: by a variable of the environment or by a file.
 ///
 /// # Errors
-/// Why there is none, without its text.
+/// Why there is no secret; the message never contains one.
 pub(crate) fn secret_at(env: Option<&str>, file: Option<&str>) -> Result<Secret, String> {
     let found = match (env, file) {
         (Some(variable), None) => match std::env::var(variable) {

@@ -168,7 +168,7 @@ fn status_after(what: &What) -> Option<Status> {
     }
 }
 
-/// The event that leads to a row as it is; `None` if there is none of that status.
+/// The event that reports the status of a row; `None` if its status has no event.
 fn what_led_to(row: &Row) -> Option<What> {
     let failure = row.failure.as_ref();
     let summary = || Summary {
@@ -259,7 +259,7 @@ impl<L: NativeLedger> Control<L> {
                 followed = None;
                 continue;
             }
-            // Whoever lists downloads meanwhile is told that the ledger does not answer.
+            // Nobody hears of it here: a request that lists downloads meanwhile reports that the ledger does not answer.
             let Ok(entries) = self.ledger().list(&[], MOST_FOLLOWED, None).await else {
                 continue;
             };

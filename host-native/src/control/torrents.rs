@@ -84,7 +84,7 @@ pub(crate) struct Torrent {
 pub(crate) struct SharedStub {
     /// The worker that has it.
     pub home: String,
-    /// Where it is there, or is to be.
+    /// Where the stub is at that worker, or will be.
     pub place: StubPlace,
     /// Why it failed.
     pub why: Option<String>,

@@ -37,7 +37,7 @@ test("a file whose line is cut three times arrives whole, each time from where i
 });
 
 // C03, C04, C09
-test("after a reload, what was left is found and gone on with", async () => {
+test("after a reload, what was left is found and resumed", async () => {
   const url = await serve([STALL]);
   const page = await open();
   await startAndStall(page, url);

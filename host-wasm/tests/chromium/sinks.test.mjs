@@ -23,7 +23,7 @@ test("without synchronous handles a private file is written by createWritable", 
   assertResumed(await world.faultd.gets("/film"));
 });
 
-test("what createWritable was given is kept by an abort, and gone on with after a reload", async () => {
+test("what createWritable was given is kept by an abort, and resumed after a reload", async () => {
   const url = await serve([STALL]);
   const page = await open();
   const kept = await page.evaluate(async (url) => {
@@ -109,7 +109,7 @@ for (const [what, version] of [
   });
 }
 
-test("a chosen file is gone on with in the same page, by the same handle", async () => {
+test("a chosen file is resumed in the same page, by the same handle", async () => {
   const url = await serve([STALL]);
   const page = await open();
   const got = await page.evaluate(async (url) => {
@@ -205,7 +205,7 @@ test("bytes in memory can be read when they are all there", async () => {
 });
 
 // D01
-test("a full quota is DiskFull, keeps the bytes, and is gone on with when there is room again", async () => {
+test("a full quota is DiskFull, keeps the bytes, and is resumed when there is room again", async () => {
   const url = await serve();
   const page = await open();
   const cdp = await browser.context.newCDPSession(page);
@@ -270,7 +270,7 @@ test("a private window whose getDirectory refuses is told the same", async () =>
   assert.match(refused.message, /no private file system.*MemorySink/);
 });
 
-test("a chosen file that has something in it keeps that until the new file is complete, and is gone on with whatever the options", async () => {
+test("a chosen file that has something in it keeps that until the new file is complete, and is resumed whatever the options", async () => {
   const url = await serve([STALL, [], [], STALL]);
   const page = await open();
   const got = await page.evaluate(async (url) => {
