@@ -259,7 +259,7 @@ impl<L: NativeLedger> Control<L> {
                 followed = None;
                 continue;
             }
-            // Nobody hears of it here: a request that lists downloads meanwhile reports that the ledger does not answer.
+            // A request that lists downloads meanwhile reports that the ledger does not answer.
             let Ok(entries) = self.ledger().list(&[], MOST_FOLLOWED, None).await else {
                 continue;
             };
