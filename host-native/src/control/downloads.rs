@@ -46,6 +46,9 @@ const LOOKS_AT_ONCE: usize = 64;
 /// How long a cancel, a pause or a removal waits until the drive is gone.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Between two tries to remove a download that another process still drives: each reads its row.
+const TRY_REMOVAL_EVERY: Duration = Duration::from_millis(100);
+
 /// What a client asks for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AskedDownload {
@@ -594,7 +597,7 @@ impl<L: NativeLedger> Control<L> {
         let begun = Instant::now();
         loop {
             match self.0.engine.remove(id).await {
-                Err(Error::PartLocked { .. }) if begun.elapsed() < GONE_WITHIN => Timer::after(END_EVERY).await,
+                Err(Error::PartLocked { .. }) if begun.elapsed() < GONE_WITHIN => Timer::after(TRY_REMOVAL_EVERY).await,
                 removed => break removed?,
             };
         }
